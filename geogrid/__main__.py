@@ -1,0 +1,6 @@
+"""``python -m geogrid``."""
+
+from geogrid.cli import main
+
+if __name__ == "__main__":
+    main()

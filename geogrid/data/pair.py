@@ -1,0 +1,161 @@
+"""Two scans and all that was given about them, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from geogrid.errors import GeogridError
+from geogrid.io import ImageFile, Source, as_image_file, read_labels, read_mask, read_points
+from geogrid.io.points import Coordinates
+from geogrid.spatial import Grid, inside_lattice
+
+PointSource = str | PathLike[str] | Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A fixed and a moving image with optional labels, masks and landmarks, in canonical storage and world mm.
+
+    Args:
+        fixed: the image whose space results live in.
+        moving: the image that is brought there.
+        fixed_labels: integer labels on the fixed grid.
+        moving_labels: integer labels on the moving grid.
+        fixed_mask: where the fixed image counts.
+        moving_mask: where the moving image counts.
+        fixed_landmarks: ``(num_landmarks, dim)`` float64, mm.
+        moving_landmarks: the same landmarks in the moving image.
+    """
+
+    fixed: ImageFile
+    moving: ImageFile
+    fixed_labels: ImageFile | None = None
+    moving_labels: ImageFile | None = None
+    fixed_mask: ImageFile | None = None
+    moving_mask: ImageFile | None = None
+    fixed_landmarks: Tensor | None = None
+    moving_landmarks: Tensor | None = None
+
+    @property
+    def dim(self) -> int:
+        """Number of space dimensions, 2 or 3."""
+        return self.fixed.image.dim
+
+    def weight(self, side: str) -> Tensor | None:
+        """Where the ``fixed`` or ``moving`` image counts: its mask and its finite voxels, bool; None for everywhere."""
+        image: ImageFile = getattr(self, side)
+        mask: ImageFile | None = getattr(self, f"{side}_mask")
+        parts = [part for part in (image.valid, None if mask is None else mask.image.data) if part is not None]
+        return torch.stack(parts).all(0) if parts else None
+
+
+def read_pair(
+    fixed: Source | ImageFile,
+    moving: Source | ImageFile,
+    *,
+    fixed_labels: Source | None = None,
+    moving_labels: Source | None = None,
+    fixed_mask: Source | None = None,
+    moving_mask: Source | None = None,
+    fixed_landmarks: PointSource | None = None,
+    moving_landmarks: PointSource | None = None,
+    coordinates: Coordinates = "ras",
+    nan_outside: bool = False,
+) -> Pair:
+    """Reads and checks a pair; see :func:`geogrid.register` for the arguments.
+
+    Raises:
+        GeogridError: naming the first input that does not fit, and why.
+    """
+    images = {
+        "fixed": as_image_file(fixed, name="fixed image", nan_outside=nan_outside),
+        "moving": as_image_file(moving, name="moving image", nan_outside=nan_outside),
+    }
+    _check_pair(images["fixed"], images["moving"])
+    _check_both("labels", fixed_labels, moving_labels)
+    _check_both("landmarks", fixed_landmarks, moving_landmarks)
+    maps = {}
+    for side, labels, mask in (("fixed", fixed_labels, fixed_mask), ("moving", moving_labels, moving_mask)):
+        for kind, source, read in (("labels", labels, read_labels), ("mask", mask, read_mask)):
+            if source is not None:
+                found = maps[f"{side}_{kind}"] = read(source, name=f"{side} {kind}")
+                _check_grid(found, images[side])
+    landmarks = {}
+    if fixed_landmarks is not None and moving_landmarks is not None:
+        landmarks = _read_landmarks(images, fixed_landmarks, moving_landmarks, coordinates)
+    return Pair(**images, **maps, **landmarks)
+
+
+def _check_both(what: str, fixed: object, moving: object) -> None:
+    if (fixed is None) != (moving is None):
+        missing = "moving" if moving is None else "fixed"
+        raise GeogridError(f"{what}: given for one image only; give {missing} {what} too, or neither")
+
+
+def _check_pair(fixed: ImageFile, moving: ImageFile) -> None:
+    if fixed.image.dim != moving.image.dim:
+        raise GeogridError(
+            f"{fixed.name} is {fixed.image.dim}-D and {moving.name} is {moving.image.dim}-D; expected two of the same dimension"
+        )
+    gap = _gap(fixed.image.grid, moving.image.grid)
+    if gap > 0:
+        raise GeogridError(
+            f"{fixed.name} and {moving.name} do not overlap in the world (they are {gap:.0f} mm apart); check the headers' "
+            "origins, or give both images a common one"
+        )
+
+
+def _gap(first: Grid, second: Grid) -> float:
+    """Distance in mm between the world bounding boxes of two grids; 0 when they overlap."""
+    (low_a, high_a), (low_b, high_b) = _bounds(first), _bounds(second)
+    return float(torch.maximum(low_a - high_b, low_b - high_a).clamp_min(0).norm())
+
+
+def _bounds(grid: Grid) -> tuple[Tensor, Tensor]:
+    last = torch.tensor(grid.shape, dtype=torch.float64) - 0.5
+    corners = torch.cartesian_prod(*torch.stack([torch.full_like(last, -0.5), last]).T)
+    world = grid.index_to_world(corners)
+    return world.min(0).values, world.max(0).values
+
+
+def _check_grid(found: ImageFile, image: ImageFile) -> None:
+    if not found.image.grid.same_space(image.image.grid, tolerance=0.1 * float(image.image.grid.spacing.min())):
+        raise GeogridError(
+            f"{found.name}: on another grid (shape {found.storage.shape}) than {image.name} (shape {image.storage.shape}), "
+            "or placed elsewhere in the world; resample it onto the image's grid"
+        )
+
+
+def _read_landmarks(
+    images: dict[str, ImageFile], fixed: PointSource, moving: PointSource, coordinates: Coordinates
+) -> dict[str, Tensor]:
+    dim = images["fixed"].image.dim
+    points = {"fixed": _as_points(fixed, dim, coordinates), "moving": _as_points(moving, dim, coordinates)}
+    if len(points["fixed"]) != len(points["moving"]):
+        raise GeogridError(
+            f"landmarks: {len(points['fixed'])} fixed and {len(points['moving'])} moving ones; expected the same landmarks, in "
+            "the same order, in both lists"
+        )
+    for side, where in points.items():
+        grid = images[side].image.grid
+        outside = int((~inside_lattice(grid.world_to_index(where), grid.shape)).sum())
+        if outside:
+            raise GeogridError(
+                f"{side} landmarks: {outside} of {len(where)} lie outside {images[side].name}; expected world mm in "
+                f"{coordinates.upper()} (see --coordinates), in the order fixed, moving"
+            )
+    return {f"{side}_landmarks": where for side, where in points.items()}
+
+
+def _as_points(source: PointSource, dim: int, coordinates: Coordinates) -> Tensor:
+    if isinstance(source, (str, Path, PathLike)):
+        return read_points(Path(source), coordinates=coordinates, dim=dim).points
+    points = torch.as_tensor(source).to(torch.float64)
+    if points.dim() != 2 or points.shape[1] != dim or not torch.isfinite(points).all():
+        raise GeogridError(f"landmarks: expected finite values of shape (num_landmarks, {dim}), got {tuple(points.shape)}")
+    return points * torch.tensor([-1.0, -1.0, 1.0][:dim], dtype=torch.float64) if coordinates == "lps" else points

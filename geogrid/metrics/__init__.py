@@ -1,0 +1,18 @@
+"""How good a registration is: overlap, surfaces, landmarks, and whether space folds."""
+
+from geogrid.metrics.folding import content_mask, folding_percent, log_jacobian_spread
+from geogrid.metrics.landmarks import endpoint_error, target_registration_error
+from geogrid.metrics.overlap import dice, mean_dice
+from geogrid.metrics.surfaces import SurfaceDistances, surface_distances
+
+__all__ = [
+    "SurfaceDistances",
+    "content_mask",
+    "dice",
+    "endpoint_error",
+    "folding_percent",
+    "log_jacobian_spread",
+    "mean_dice",
+    "surface_distances",
+    "target_registration_error",
+]

@@ -1,0 +1,7 @@
+"""Registration without training: an affine start, then the displacement of points, level by level."""
+
+from geogrid.optimize.affine import AffineConfig, register_affine
+from geogrid.optimize.history import HistoryEntry
+from geogrid.optimize.instance import InstanceConfig, optimize_displacement
+
+__all__ = ["AffineConfig", "HistoryEntry", "InstanceConfig", "optimize_displacement", "register_affine"]

@@ -1,0 +1,198 @@
+"""Affine start: centres and moments, a search over turns, then rigid and affine steps on local correlation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from geogrid.losses.lncc import LocalCorrelation
+from geogrid.optimize.history import HistoryEntry
+from geogrid.spatial import Grid, Image, pool_image
+from geogrid.spatial.sampling import normalization, sample_normalized
+from geogrid.transforms import AffineTransform
+
+AffineKind = Literal["auto", "rigid", "affine", "none"]
+
+
+@dataclass(frozen=True)
+class AffineConfig:
+    """Settings of :func:`register_affine`.
+
+    Args:
+        search_points: lattice points along the longest axis in the search for a start.
+        scales: scales of the refinement relative to the search's, coarse to fine.
+        iterations: L-BFGS iterations at each of these scales.
+        max_points: the finest scale is coarsened until the fixed image has no more points than this.
+        angles: turns in degrees, both ways about each axis, from which the search starts.
+        num_starts: how many of them are followed by optimisation.
+        radius: half width of the correlation window, in units of the scale.
+        stretch_penalty: weight of the squared logarithmic stretch, which holds directions that the images do not show.
+    """
+
+    search_points: int = 24
+    scales: tuple[float, ...] = (1.0, 0.5, 0.25)
+    iterations: tuple[int, ...] = (30, 20, 10)
+    max_points: int = 150_000
+    angles: tuple[float, ...] = (15.0, 30.0, 45.0)
+    num_starts: int = 4
+    radius: float = 2.0
+    stretch_penalty: float = 0.05
+
+
+def register_affine(
+    fixed: Image,
+    moving: Image,
+    kind: AffineKind = "auto",
+    weight: Image | None = None,
+    config: AffineConfig | None = None,
+) -> tuple[AffineTransform, list[HistoryEntry]]:
+    """Finds the affine map of fixed to moving space under which the images correlate best, window by window.
+
+    Starts: the headers as they are, and the intensity-weighted centres laid onto each other, alone and with turns (from the
+    second moments, and a fixed set about each axis). The best few are followed; the best of all is refined.
+
+    Args:
+        fixed: intensities scaled to about [0, 1].
+        moving: likewise.
+        kind: ``rigid``; ``affine`` or ``auto``; ``none`` (the identity).
+        weight: weight in [0, 1] of each fixed point; default 1.
+        config: settings.
+
+    Returns:
+        The map, and the loss after each level.
+    """
+    config = config or AffineConfig()
+    identity = AffineTransform.identity(fixed.dim)
+    if kind == "none":
+        return identity, []
+    scale = max(float((torch.tensor(g.shape) * g.spacing).max()) for g in (fixed.grid, moving.grid)) / config.search_points
+    level = _Level(fixed, moving, weight, scale, config)
+    best = _search(level, config)
+    history = []
+    for number, (share, iterations) in enumerate(zip(config.scales, config.iterations, strict=True)):
+        level = _Level(fixed, moving, weight, max(share * scale, _scale_for(fixed.grid, config.max_points)), config)
+        best = level.optimize(best, kind == "rigid", iterations)
+        history.append(HistoryEntry("affine", len(config.scales) - 1 - number, iterations, level.loss_of(best)))
+    return best, history
+
+
+def _scale_for(grid: Grid, max_points: int) -> float:
+    """The scale in mm at which a grid has about ``max_points`` points."""
+    scale = float(grid.spacing.min())
+    while math.prod(max(1, math.ceil(n * min(1.0, float(s) / scale))) for n, s in zip(grid.shape, grid.spacing)) > max_points:  # noqa: B905
+        scale *= 1.1
+    return scale
+
+
+class _Level:
+    """The pair at one scale: evaluates and improves affine maps."""
+
+    def __init__(self, fixed: Image, moving: Image, weight: Image | None, scale: float, config: AffineConfig) -> None:
+        self.fixed, self.moving = pool_image(fixed, scale), pool_image(moving, scale)
+        self.config = config
+        grid = self.fixed.grid
+        weights = None if weight is None else pool_image(weight, scale).data
+        self.loss = LocalCorrelation(self.fixed.data, grid.spacing.tolist(), config.radius * scale, weights)
+        axis_scale, axis_shift = normalization(self.moving.grid.shape)
+        normalize = torch.eye(grid.dim + 1, dtype=torch.float64)
+        normalize[:-1, :-1], normalize[:-1, -1] = torch.diag(axis_scale), axis_shift
+        self.to_cube = normalize @ torch.linalg.inv(self.moving.grid.affine)
+        self.index = grid.indices(fixed.data.device)
+        self.radius_mm = 0.25 * float((torch.tensor(grid.shape) * grid.spacing).norm())
+
+    def value(self, matrix: Tensor) -> Tensor:
+        """The loss of a ``(dim + 1, dim + 1)`` float64 world matrix."""
+        cube = (self.to_cube @ matrix @ self.fixed.grid.affine).to(self.index)
+        position = torch.addmm(cube[:-1, -1], self.index, cube[:-1, :-1].T).flip(-1)
+        warped = sample_normalized(self.moving.data[None], position)[0].reshape(self.fixed.grid.shape)
+        with torch.no_grad():
+            inside = (position.abs() <= 1.02).all(-1).reshape(self.fixed.grid.shape)
+        return self.loss(warped * inside)
+
+    def loss_of(self, transform: AffineTransform) -> float:
+        with torch.no_grad():
+            return float(self.value(transform.matrix))
+
+    def optimize(self, start: AffineTransform, rigid: bool, iterations: int) -> AffineTransform:
+        """Improves a map by a motion of the moving space; returns the start when nothing better is found."""
+        dim = self.fixed.dim
+        center = start(self.fixed.grid.center[None])[0]
+        sizes = (dim * (dim - 1) // 2, dim, 0 if rigid else dim * (dim + 1) // 2)
+        unknowns = torch.zeros(sum(sizes), dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.LBFGS(
+            [unknowns], max_iter=iterations, line_search_fn="strong_wolfe", tolerance_change=1e-6, tolerance_grad=1e-5
+        )
+
+        def matrix() -> Tensor:
+            turn, shift, stretch = unknowns.split(sizes)
+            return _motion(turn, shift * self.radius_mm, stretch, center) @ start.matrix
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            loss = self.value(matrix()) + self.config.stretch_penalty * unknowns[-sizes[2] or len(unknowns) :].square().sum()
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        found = AffineTransform(matrix())
+        return found if self.loss_of(found) <= self.loss_of(start) else start
+
+
+def _motion(turn: Tensor, shift: Tensor, stretch: Tensor, center: Tensor) -> Tensor:
+    """A turn (rotation vector), a symmetric stretch (logarithm) and a shift in mm about a center, as a homogeneous matrix."""
+    dim = len(center)
+    linear = _exponential_of_skew(turn, dim)
+    if len(stretch):
+        rows, columns = torch.triu_indices(dim, dim)
+        upper = torch.zeros(dim, dim, dtype=torch.float64).index_put((rows, columns), stretch)
+        linear = linear @ torch.linalg.matrix_exp((upper + upper.T) / 2)
+    matrix = torch.eye(dim + 1, dtype=torch.float64)
+    return matrix.index_put(
+        (torch.arange(dim)[:, None], torch.arange(dim + 1)), torch.cat([linear, (center + shift - linear @ center)[:, None]], 1)
+    )
+
+
+def _exponential_of_skew(turn: Tensor, dim: int) -> Tensor:
+    rows, columns = torch.triu_indices(dim, dim, offset=1)
+    upper = torch.zeros(dim, dim, dtype=torch.float64).index_put((rows, columns), turn)
+    return torch.linalg.matrix_exp(upper - upper.T)
+
+
+def _search(level: _Level, config: AffineConfig) -> AffineTransform:
+    """The best of the starts at the coarsest scale, the most promising ones after rigid steps."""
+    starts = _starts(level.fixed, level.moving, config.angles)
+    ranked = sorted(starts, key=level.loss_of)[: config.num_starts]
+    return min((level.optimize(start, True, config.iterations[0]) for start in [starts[0], *ranked]), key=level.loss_of)
+
+
+def _starts(fixed: Image, moving: Image, angles: tuple[float, ...]) -> list[AffineTransform]:
+    dim = fixed.dim
+    (fixed_center, fixed_axes), (moving_center, moving_axes) = _moments(fixed), _moments(moving)
+    turns = [torch.eye(dim, dtype=torch.float64)]
+    for plane in torch.eye(dim * (dim - 1) // 2, dtype=torch.float64):
+        turns += [_exponential_of_skew(plane * math.radians(sign * angle), dim) for angle in angles for sign in (1, -1)]
+    for signs in torch.cartesian_prod(*[torch.tensor([1.0, -1.0], dtype=torch.float64)] * dim):
+        turn = moving_axes @ torch.diag(signs) @ fixed_axes.T
+        if torch.linalg.det(turn) > 0:
+            turns.append(turn)
+    return [AffineTransform.identity(dim), *(_about(turn, fixed_center, moving_center) for turn in turns)]
+
+
+def _about(linear: Tensor, fixed_center: Tensor, moving_center: Tensor) -> AffineTransform:
+    matrix = torch.eye(len(fixed_center) + 1, dtype=torch.float64)
+    matrix[:-1, :-1], matrix[:-1, -1] = linear, moving_center - linear @ fixed_center
+    return AffineTransform(matrix)
+
+
+def _moments(image: Image) -> tuple[Tensor, Tensor]:
+    """Intensity-weighted centre ``(dim,)`` in mm and principal axes ``(dim, dim)`` as columns, shortest first."""
+    points = image.grid.points().double()
+    weight = image.data.reshape(-1, 1).cpu().double().clamp_min(0)
+    weight = weight / weight.sum().clamp_min(1e-12)
+    center = (weight * points).sum(0)
+    spread = (weight * (points - center)).T @ (points - center)
+    return center, torch.linalg.eigh(spread).eigenvectors

@@ -1,0 +1,117 @@
+"""Instance optimisation: one pair, coarse to fine, on the displacements of points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from geogrid.losses import Objective
+from geogrid.optimize.history import HistoryEntry, Progress, no_progress
+from geogrid.spatial import Grid
+from geogrid.spatial.lattice import apply_per_axis, smoothing_matrix
+from geogrid.spatial.pyramid import pool_factors
+from geogrid.transforms import AffineTransform, Step, Trajectory
+
+
+@dataclass(frozen=True)
+class InstanceConfig:
+    """Settings of :func:`optimize_displacement`.
+
+    Args:
+        point_spacing: distance between a level's points, in units of its scale.
+        iterations: most iterations per level, the finest first; the last entry holds for all coarser levels.
+        rate: step length of Adam per level, in units of the level's scale, the finest first; likewise.
+        coarsest_points: the coarsest level has about this many voxels along the longest axis.
+        patience: a level ends when this many iterations together lower the loss by less than ``tolerance``.
+        tolerance: absolute; the loss lies between -1 and 0.
+    """
+
+    point_spacing: float = 2.0
+    iterations: tuple[int, ...] = (15, 30)
+    rate: tuple[float, ...] = (0.1, 0.2, 0.3)
+    coarsest_points: int = 24
+    patience: int = 5
+    tolerance: float = 5e-4
+
+    def of_level(self, values: Sequence[float], level: int) -> float:
+        """The entry for a level."""
+        return values[min(level, len(values) - 1)]
+
+
+def num_levels(grid: Grid, scale: float, config: InstanceConfig) -> int:
+    """Levels from the finest scale to the one at which the longest axis has about ``coarsest_points`` voxels."""
+    extent = float((torch.tensor(grid.shape) * grid.spacing).max())
+    return 1 + max(0, math.floor(math.log2(max(1.0, extent / (scale * config.coarsest_points)))))
+
+
+def optimize_displacement(
+    objective: Objective,
+    trajectory: Trajectory,
+    levels: Sequence[int],
+    config: InstanceConfig | None = None,
+    progress: Progress = no_progress,
+) -> tuple[Trajectory, list[HistoryEntry]]:
+    """Adds one step per level to a trajectory, each the best displacement of the level's points that was found.
+
+    The points of a level inherit the displacement of the last step by linear interpolation and then move on their own. The
+    unknowns are smoothed with (1, 2, 1) / 4 along each axis, so that a point moves with its neighbours.
+
+    Args:
+        objective: what is minimised.
+        trajectory: where to begin.
+        levels: in the order in which they are visited, coarse to fine.
+        config: settings.
+        progress: told the fraction of the work that is done.
+
+    Returns:
+        The longer trajectory and the loss at each iteration.
+    """
+    config = config or InstanceConfig()
+    history: list[HistoryEntry] = []
+    for number, level in enumerate(levels):
+        step, losses = _optimize_level(objective, trajectory, level, config, lambda f, n=number: progress("deformable", (n + f) / len(levels)))
+        trajectory = trajectory.append(step)
+        history += [HistoryEntry("deformable", level, i, loss) for i, loss in enumerate(losses)]
+        if level:
+            objective.forget(level)
+    return trajectory, history
+
+
+def _optimize_level(objective, trajectory, level, config, report):  # type: ignore[no-untyped-def]
+    scale = objective.scale * 2**level
+    points = objective.fixed.grid.pool(pool_factors(objective.fixed.grid, config.point_spacing * scale))
+    device = objective.fixed.data.device
+    inherited = (
+        trajectory.steps[-1].inherit(points) if trajectory.steps else torch.zeros(points.dim, *points.shape, device=device)
+    )
+    step = Step(level, scale, points, inherited)
+    smooth = [smoothing_matrix(n).to(device) for n in points.shape]
+    unknown = torch.zeros_like(inherited, requires_grad=True)
+    iterations = int(config.of_level(config.iterations, level))
+    rate = config.of_level(config.rate, level) * scale
+    optimizer = torch.optim.Adam([unknown], lr=rate, betas=(0.9, 0.99))
+    losses: list[float] = []
+    best: tuple[float, Tensor] = (math.inf, inherited)
+    for iteration in range(iterations):
+        optimizer.param_groups[0]["lr"] = rate * (1 - 0.8 * iteration / iterations)
+        moved = replace(step, displacement=inherited + apply_per_axis(smooth, unknown))
+        loss = objective.step_loss(moved, trajectory.start)
+        losses.append(float(loss.detach()))
+        if losses[-1] < best[0]:
+            best = (losses[-1], moved.displacement.detach())
+        if _stalled(losses, config):
+            break
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        report((iteration + 1) / iterations)
+    return replace(step, displacement=best[1]), losses
+
+
+def _stalled(losses: list[float], config: InstanceConfig) -> bool:
+    """Whether the last iterations together brought less than the tolerance."""
+    return len(losses) > config.patience and min(losses[: -config.patience]) - min(losses) < config.tolerance

@@ -1,0 +1,61 @@
+"""How much memory a registration will need, before it starts."""
+
+from __future__ import annotations
+
+import math
+
+import psutil
+
+from geogrid.errors import GeogridError
+from geogrid.spatial import Grid
+from geogrid.spatial.pyramid import pool_factors
+
+BYTES_AT_REST = 700 * 2**20
+"""What Python and its libraries take."""
+
+BYTES_PER_LEVEL_VOXEL = 4 * 48
+"""Working images of the finest level: positions, displacement, window statistics and their gradients."""
+
+BYTES_PER_FIXED_VOXEL = 4 * 36
+"""On the whole fixed grid: the image, its pooled copies, the transform, Jacobian, warped image."""
+
+BYTES_PER_MOVING_VOXEL = 4 * 24
+"""On the whole moving grid: the image, the inverse and its iterates."""
+
+
+def estimate_bytes(fixed: Grid, moving: Grid, scale: float) -> int:
+    """Estimated peak memory in bytes of registering two images at a finest scale in mm."""
+    level = math.prod(math.ceil(n / f) for n, f in zip(fixed.shape, pool_factors(fixed, scale), strict=True))
+    return (
+        BYTES_AT_REST
+        + BYTES_PER_LEVEL_VOXEL * level
+        + BYTES_PER_FIXED_VOXEL * fixed.num_points
+        + BYTES_PER_MOVING_VOXEL * moving.num_points
+    )
+
+
+def check_memory(fixed: Grid, moving: Grid, scale: float, available: int | None = None) -> int:
+    """The estimated peak memory in bytes.
+
+    Args:
+        fixed: the fixed image's grid.
+        moving: the moving image's grid.
+        scale: finest scale in mm.
+        available: bytes that may be used; default what the machine has free.
+
+    Raises:
+        GeogridError: when the estimate exceeds what is available, with the finest scale that would fit.
+    """
+    available = psutil.virtual_memory().available if available is None else available
+    needed = estimate_bytes(fixed, moving, scale)
+    if needed <= available:
+        return needed
+    coarser = scale
+    while coarser < 64 * scale and estimate_bytes(fixed, moving, coarser) > available:
+        coarser *= 1.1
+    advice = f"use --resolution {math.ceil(coarser * 10) / 10:g} (mm)"
+    if estimate_bytes(fixed, moving, coarser) > available:
+        advice = "no resolution fits these grids; crop or downsample the files"
+    raise GeogridError(
+        f"not enough memory: about {needed / 2**30:.1f} GiB are needed at {scale:g} mm, {available / 2**30:.1f} GiB are free; {advice}"
+    )

@@ -1,0 +1,123 @@
+"""From two images to a trajectory: scale, start, coarse to fine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+
+from geogrid.losses import Objective, ObjectiveConfig
+from geogrid.optimize.affine import AffineConfig, AffineKind, register_affine
+from geogrid.optimize.history import HistoryEntry, Progress, no_progress
+from geogrid.optimize.instance import InstanceConfig, num_levels, optimize_displacement
+from geogrid.spatial import Grid, Image, finest_scale
+from geogrid.spatial.intensity import content_box, grow_box
+from geogrid.transforms import AffineTransform, Trajectory
+
+
+@dataclass(frozen=True)
+class OptimizeConfig:
+    """Settings of :func:`optimize_pair`.
+
+    Args:
+        affine: ``rigid``; ``affine``; ``auto`` (affine, unless the headers alone lead to a better deformable registration at
+            coarse scales); ``none`` (trust the headers).
+        scale: finest scale s_0 in mm; default the coarser of the two in-plane spacings.
+        margin: what is kept around the content of the images, in units of s_0.
+        affine_config: settings of the affine stage.
+        objective: weights of the deformable stage.
+        instance: settings of the deformable stage.
+    """
+
+    affine: AffineKind = "auto"
+    scale: float | None = None
+    margin: float = 8.0
+    affine_config: AffineConfig = field(default_factory=AffineConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    instance: InstanceConfig = field(default_factory=InstanceConfig)
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What the optimisation found.
+
+    Args:
+        trajectory: every intermediate transform.
+        history: the loss along the way.
+        domain: the part of the fixed grid that was looked at; beyond it the border displacement goes on.
+        start: ``headers``, ``rigid`` or ``affine``: which start was kept.
+    """
+
+    trajectory: Trajectory
+    history: list[HistoryEntry]
+    domain: Grid
+    start: str
+
+
+def optimize_pair(
+    fixed: Image,
+    moving: Image,
+    config: OptimizeConfig | None = None,
+    fixed_weight: Image | None = None,
+    moving_weight: Image | None = None,
+    progress: Progress = no_progress,
+) -> Solution:
+    """Registers a pair: affine start, then the displacement of points, coarse to fine.
+
+    Args:
+        fixed: intensities scaled to [0, 1] (:func:`geogrid.spatial.intensity.scale_intensities`).
+        moving: likewise.
+        config: settings.
+        fixed_weight: weight in [0, 1] of each fixed point (a mask); default 1.
+        moving_weight: weight in [0, 1] of each moving point; default 1.
+        progress: told what is being done and the fraction of the work that is finished.
+    """
+    config = config or OptimizeConfig()
+    scale = config.scale or finest_scale(fixed.grid, moving.grid)
+    progress("affine start", 0.0)
+    affine, history = register_affine(fixed, moving, config.affine, fixed_weight, config.affine_config)
+    starts = {"headers" if config.affine == "none" else config.affine.replace("auto", "affine"): affine}
+    if config.affine == "auto":
+        starts["headers"] = AffineTransform.identity(fixed.dim)
+    fixed, fixed_weight = _cropped(fixed, moving, list(starts.values()), fixed_weight, config.margin * scale)
+    objective = Objective(fixed, moving, scale, config.objective, fixed_weight, moving_weight)
+    levels = list(range(num_levels(fixed.grid, scale, config.instance) - 1, -1, -1))
+    num_coarse = max(1, len(levels) - 2)
+    progress("coarse levels", 0.1)
+    candidates = {
+        name: optimize_displacement(objective, Trajectory(start, ()), levels[:num_coarse], config.instance)
+        for name, start in starts.items()
+    }
+    best = min(candidates, key=lambda name: min(e.loss for e in candidates[name][1] if e.level == levels[num_coarse - 1]))
+    trajectory, coarse_history = candidates[best]
+    trajectory, fine_history = optimize_displacement(
+        objective, trajectory, levels[num_coarse:], config.instance, lambda m, f: progress(m, 0.2 + 0.8 * f)
+    )
+    return Solution(trajectory, [*history, *coarse_history, *fine_history], fixed.grid, best)
+
+
+def _cropped(
+    fixed: Image, moving: Image, starts: list[AffineTransform], weight: Image | None, margin: float
+) -> tuple[Image, Image | None]:
+    """The part of the fixed image where either image has content under one of the starts, with a margin in mm."""
+    boxes = [_index_box(fixed.grid, fixed.grid, AffineTransform.identity(fixed.dim), *content_box(fixed))]
+    boxes += [_index_box(fixed.grid, moving.grid, start.inverse(), *content_box(moving)) for start in starts]
+    low = torch.stack([low for low, _ in boxes]).min(0).values.floor().clamp_min(0).long().tolist()
+    size = torch.tensor(fixed.grid.shape)
+    high = torch.minimum(torch.stack([high for _, high in boxes]).max(0).values.ceil().long() + 1, size).tolist()
+    shape = tuple(max(1, b - a) for a, b in zip(low, high, strict=True))
+    voxels = tuple(math.ceil(margin / float(s)) for s in fixed.grid.spacing)
+    box = grow_box(tuple(low), shape, voxels, fixed.grid)
+    return fixed.crop(*box), None if weight is None else weight.crop(*box)
+
+
+def _index_box(
+    fixed: Grid, grid: Grid, to_fixed: AffineTransform, start: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Least and largest fixed index of a box of another grid, brought to fixed space."""
+    low = torch.tensor(start, dtype=torch.float64)
+    ends = torch.stack([low, low + torch.tensor(shape, dtype=torch.float64) - 1])
+    corners = torch.cartesian_prod(*ends.T)
+    index = fixed.world_to_index(to_fixed(grid.index_to_world(corners)))
+    return index.min(0).values, index.max(0).values

@@ -1,0 +1,152 @@
+"""A regular lattice of points in the world."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geogrid.errors import GeogridError
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    r"""A regular lattice of points in world space, in mm, RAS+.
+
+    The index :math:`i` of a point (integer at the points, in the storage order of the array) and its world position are tied
+    by :math:`x = A_{1:d,1:d}\, i + A_{1:d,d+1}`. The columns of the linear part may have any length (the spacing) and must be
+    orthogonal: sheared lattices are refused, because ITK cannot represent them.
+
+    Args:
+        shape: number of points along each index axis, ``dim`` of them (2 or 3).
+        affine: ``(dim + 1, dim + 1)`` index-to-world matrix in mm; kept in float64 on the CPU.
+
+    Raises:
+        GeogridError: for a shape or affine of the wrong size, a singular or a sheared affine.
+
+    Example:
+        >>> grid = Grid((4, 3), torch.diag(torch.tensor([2.0, 5.0, 1.0])))
+        >>> grid.spacing
+        tensor([2., 5.], dtype=torch.float64)
+        >>> grid.index_to_world(torch.tensor([[1.0, 2.0]]))
+        tensor([[ 2., 10.]])
+    """
+
+    shape: tuple[int, ...]
+    affine: Tensor
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(n) for n in self.shape)
+        affine = torch.as_tensor(self.affine).detach().to("cpu", torch.float64).clone()
+        dim = len(shape)
+        if dim not in (2, 3) or min(shape) < 1:
+            raise GeogridError(f"grid shape: expected 2 or 3 positive sizes, got {shape}")
+        if affine.shape != (dim + 1, dim + 1):
+            raise GeogridError(f"grid affine: expected a {dim + 1}x{dim + 1} matrix, got {tuple(affine.shape)}")
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "affine", affine)
+        _check_affine(affine)
+
+    @property
+    def dim(self) -> int:
+        """Number of space dimensions, 2 or 3."""
+        return len(self.shape)
+
+    @property
+    def num_points(self) -> int:
+        """Number of lattice points."""
+        return int(torch.tensor(self.shape).prod())
+
+    @property
+    def spacing(self) -> Tensor:
+        """Distance in mm between neighbours along each index axis, ``(dim,)`` float64."""
+        return self.affine[:-1, :-1].norm(dim=0)
+
+    @property
+    def frame(self) -> Tensor:
+        """Unit vectors of the index axes as columns, ``(dim, dim)`` float64: frame coordinates to world directions."""
+        return self.affine[:-1, :-1] / self.spacing
+
+    @property
+    def center(self) -> Tensor:
+        """World position in mm of the middle of the lattice, ``(dim,)`` float64."""
+        return self.index_to_world((torch.tensor(self.shape, dtype=torch.float64) - 1) / 2)
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume (area in 2-D) that one point stands for, in mm^dim."""
+        return float(self.spacing.prod())
+
+    def index_to_world(self, index: Tensor) -> Tensor:
+        """World positions in mm of (fractional) indices, ``(..., dim)`` to ``(..., dim)``, in the dtype of the input."""
+        return map_points(self.affine, index)
+
+    def world_to_index(self, points: Tensor) -> Tensor:
+        """Fractional indices of world positions in mm, ``(..., dim)`` to ``(..., dim)``, in the dtype of the input."""
+        return map_points(torch.linalg.inv(self.affine), points)
+
+    def indices(self, device: torch.device | str = "cpu") -> Tensor:
+        """Indices of all lattice points, ``(num_points, dim)`` float32, the last axis fastest."""
+        axes = [torch.arange(n, dtype=torch.float32, device=device) for n in self.shape]
+        return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, self.dim)
+
+    def points(self, device: torch.device | str = "cpu") -> Tensor:
+        """World positions in mm of all lattice points, ``(num_points, dim)`` float32, the last axis fastest."""
+        return self.index_to_world(self.indices(device))
+
+    def crop(self, start: Sequence[int], shape: Sequence[int]) -> Grid:
+        """The lattice of the box of ``shape`` points whose first point has index ``start``."""
+        return Grid(tuple(shape), _moved_origin(self.affine, torch.tensor([float(s) for s in start], dtype=torch.float64)))
+
+    def pool(self, factors: Sequence[int]) -> Grid:
+        """The lattice of cell centres when each axis is grouped in cells of ``factors`` points (the last may be partial)."""
+        factor = torch.tensor([float(f) for f in factors], dtype=torch.float64)
+        affine = _moved_origin(self.affine, (factor - 1) / 2)
+        affine[:-1, :-1] *= factor
+        return Grid(tuple(-(-n // f) for n, f in zip(self.shape, factors, strict=True)), affine)
+
+    def transformed(self, matrix: Tensor) -> Grid:
+        """The same lattice after the rigid motion ``matrix``, ``(dim + 1, dim + 1)``, of the world."""
+        return Grid(self.shape, matrix.to(torch.float64) @ self.affine)
+
+    def same_space(self, other: Grid, tolerance: float = 1e-3) -> bool:
+        """Whether both lattices have the same shape and their points lie within ``tolerance`` mm of each other."""
+        if self.shape != other.shape:
+            return False
+        far = torch.tensor(self.shape, dtype=torch.float64) - 1
+        corners = torch.cartesian_prod(*[torch.stack([torch.zeros_like(f), f]) for f in far])
+        return bool((self.index_to_world(corners) - other.index_to_world(corners)).abs().max() <= tolerance)
+
+
+def map_points(matrix: Tensor, points: Tensor) -> Tensor:
+    """Applies a ``(dim + 1, dim + 1)`` homogeneous matrix to ``(..., dim)`` points, in their dtype and on their device."""
+    matrix = matrix.to(points.device)
+    linear, shift = matrix[:-1, :-1].to(points.dtype), matrix[:-1, -1].to(points.dtype)
+    flat = points.reshape(-1, points.shape[-1])
+    return torch.addmm(shift, flat, linear.T).reshape(points.shape)
+
+
+def _moved_origin(affine: Tensor, index: Tensor) -> Tensor:
+    moved = affine.clone()
+    moved[:-1, -1] = affine[:-1, :-1] @ index + affine[:-1, -1]
+    return moved
+
+
+def _check_affine(affine: Tensor) -> None:
+    if not torch.isfinite(affine).all():
+        raise GeogridError("grid affine: has NaN or infinite entries; the file's sform/qform is damaged")
+    linear = affine[:-1, :-1]
+    spacing = linear.norm(dim=0)
+    if spacing.min() <= 0 or abs(float(torch.linalg.det(linear / spacing.clamp_min(1e-12)))) < 1e-3:
+        raise GeogridError(
+            "grid affine: singular (an axis has no length, or two axes are parallel), so voxels have no place in the world; "
+            "set a valid sform or qform in the file"
+        )
+    cosine = (linear / spacing).T @ (linear / spacing) - torch.eye(len(spacing), dtype=torch.float64)
+    if cosine.abs().max() > 2e-3:
+        raise GeogridError(
+            f"grid affine: sheared (axes are {float(torch.rad2deg(torch.arcsin(cosine.abs().max()))):.1f} degrees from being "
+            "orthogonal), which ITK-based programs cannot read; resample the image to an orthogonal grid first"
+        )

@@ -1,0 +1,58 @@
+"""Intensities on a common scale, and where an image has content."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from geogrid.spatial.grid import Grid
+from geogrid.spatial.image import Image
+
+CONTENT_LEVEL = 0.05
+"""Scaled intensity above which a voxel is content."""
+
+
+def scale_intensities(image: Image, valid: Tensor | None = None) -> Image:
+    """Scales intensities so that the 0.5th and 99.5th percentile become 0 and 1, clamped to [0, 1.2].
+
+    Where both percentiles are equal (a small object on a flat background) the minimum and maximum take their place.
+
+    Args:
+        image: any finite intensities.
+        valid: ``(*shape)`` voxels that count for the percentiles; the others become 0. Default all.
+    """
+    values = image.data.float()
+    counted = values.reshape(-1) if valid is None else values[valid]
+    low, high = _percentile(counted, 0.005), _percentile(counted, 0.995)
+    if high <= low:
+        low, high = float(counted.min()), float(counted.max())
+    scaled = ((values - low) / max(high - low, 1e-30)).clamp_(0, 1.2)
+    return Image(scaled if valid is None else scaled * valid, image.grid)
+
+
+def content_box(image: Image) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """First index and shape of the smallest box around the content of an image with scaled intensities."""
+    content = image.data > CONTENT_LEVEL
+    start, shape = [], []
+    for axis in range(image.dim):
+        others = tuple(a for a in range(image.dim) if a != axis)
+        present = content.any(others[0]) if len(others) == 1 else content.any(others[1]).any(others[0])
+        where = present.nonzero()[:, 0]
+        first, last = (int(where[0]), int(where[-1])) if len(where) else (0, image.grid.shape[axis] - 1)
+        start.append(first)
+        shape.append(last - first + 1)
+    return tuple(start), tuple(shape)
+
+
+def grow_box(
+    start: tuple[int, ...], shape: tuple[int, ...], margin: tuple[int, ...], grid: Grid
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The box grown by ``margin`` voxels on each side, as far as the grid goes."""
+    first = [max(0, s - m) for s, m in zip(start, margin, strict=True)]
+    last = [min(g, s + n + m) for s, n, m, g in zip(start, shape, margin, grid.shape, strict=True)]
+    return tuple(first), tuple(b - a for a, b in zip(first, last, strict=True))
+
+
+def _percentile(values: Tensor, share: float) -> float:
+    rank = max(1, min(len(values), round(share * len(values))))
+    return float(torch.kthvalue(values, rank).values)

@@ -1,0 +1,68 @@
+"""From one lattice to another: separable linear interpolation and smoothing, as one small matrix per axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from geogrid.errors import GeogridError
+from geogrid.spatial.grid import Grid
+
+
+def inheritance_matrices(parents: Grid, children: Grid) -> list[Tensor]:
+    """Matrices that carry values from a lattice of parents to a lattice of children by linear interpolation.
+
+    Beyond the outermost parents the values are extrapolated linearly, so a field that is affine in space stays exactly affine
+    on all children; further than one parent spacing away it goes on as a constant. An axis with a single parent is constant.
+
+    Args:
+        parents: the coarse lattice.
+        children: the fine lattice; its axes must be parallel to the parents' (any spacing and offset).
+
+    Returns:
+        One ``(num_children_along_axis, num_parents_along_axis)`` float32 matrix per axis.
+
+    Raises:
+        GeogridError: when the axes are not parallel.
+    """
+    to_parent = torch.linalg.inv(parents.affine) @ children.affine
+    linear = to_parent[:-1, :-1]
+    if (linear - torch.diag(linear.diagonal())).abs().max() > 1e-4:
+        raise GeogridError("lattice interpolation: expected lattices with parallel axes, got rotated ones")
+    return [
+        linear_matrix(num_parents, linear[d, d] * torch.arange(num_children, dtype=torch.float64) + to_parent[d, -1])
+        for d, (num_parents, num_children) in enumerate(zip(parents.shape, children.shape, strict=True))
+    ]
+
+
+def linear_matrix(num_parents: int, position: Tensor) -> Tensor:
+    """Weights of linear interpolation, with extrapolation, at float64 positions in parent indices: rows sum to one."""
+    matrix = torch.zeros(len(position), num_parents, dtype=torch.float64)
+    rows = torch.arange(len(position))
+    position = position.clamp(-1, num_parents)
+    left = position.floor().clamp(0, max(num_parents - 2, 0)).long()
+    right = (left + 1).clamp_max(num_parents - 1)
+    share = position - left if num_parents > 1 else torch.zeros_like(position)
+    matrix[rows, left] += 1 - share
+    matrix[rows, right] += share
+    return matrix.float()
+
+
+def smoothing_matrix(num_points: int) -> Tensor:
+    """Weights (1, 2, 1) / 4 along an axis; at the ends the missing neighbour is replaced by the end point."""
+    matrix = torch.zeros(num_points, num_points)
+    rows = torch.arange(num_points)
+    for offset, weight in ((-1, 0.25), (0, 0.5), (1, 0.25)):
+        matrix[rows, (rows + offset).clamp(0, num_points - 1)] += weight
+    return matrix
+
+
+def apply_per_axis(matrices: Sequence[Tensor], values: Tensor) -> Tensor:
+    """Multiplies channel-first lattice values ``(channels, *shape)`` by one matrix per axis; differentiable in the values."""
+    for axis, matrix in enumerate(matrices, start=1):
+        shape = values.shape
+        flat = values.reshape(-1, shape[axis], shape[axis + 1 :].numel())
+        values = torch.matmul(matrix, flat).reshape(*shape[:axis], matrix.shape[0], *shape[axis + 1 :])
+    return values

@@ -1,0 +1,27 @@
+"""What comes out: maps of fixed-space points to moving space, in world mm."""
+
+from geogrid.transforms.affine import AffineTransform
+from geogrid.transforms.displacement import Composition, DisplacementField, compose, to_displacement
+from geogrid.transforms.inverse import Inverse, fit_affine, invert, invert_points
+from geogrid.transforms.jacobian import jacobian_determinant
+from geogrid.transforms.trajectory import Step, Trajectory
+from geogrid.transforms.transform import Transform
+from geogrid.transforms.warp import warp_image, warp_labels
+
+__all__ = [
+    "AffineTransform",
+    "Composition",
+    "DisplacementField",
+    "Inverse",
+    "Step",
+    "Trajectory",
+    "Transform",
+    "compose",
+    "fit_affine",
+    "invert",
+    "invert_points",
+    "jacobian_determinant",
+    "to_displacement",
+    "warp_image",
+    "warp_labels",
+]

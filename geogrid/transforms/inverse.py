@@ -1,0 +1,118 @@
+"""Numerical inverses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geogrid.spatial import Grid
+from geogrid.transforms.affine import AffineTransform
+from geogrid.transforms.displacement import DisplacementField
+from geogrid.transforms.transform import Transform
+
+
+@dataclass(frozen=True, eq=False)
+class Inverse:
+    """Points and how well they invert a transform.
+
+    Args:
+        points: ``(num_points, dim)`` world mm, such that ``transform(points)`` is what was asked for.
+        residual: ``(num_points,)`` distance in mm that is left.
+    """
+
+    points: Tensor
+    residual: Tensor
+
+
+def fit_affine(transform: Transform, grid: Grid, per_axis: int = 9) -> AffineTransform:
+    """The affine map nearest to a transform, in the least-squares sense over a coarse lattice that spans a grid."""
+    axes = [torch.linspace(0, n - 1, min(n, per_axis), dtype=torch.float64) for n in grid.shape]
+    points = grid.index_to_world(torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, grid.dim))
+    mapped = transform(points.float()).double()
+    center = points.mean(0)
+    known = torch.cat([points - center, torch.ones(len(points), 1, dtype=torch.float64)], 1)
+    solution = torch.linalg.lstsq(known, mapped, driver="gelsd").solution.T
+    matrix = torch.eye(grid.dim + 1, dtype=torch.float64)
+    matrix[:-1, :-1] = solution[:, :-1]
+    matrix[:-1, -1] = solution[:, -1] - solution[:, :-1] @ center
+    return AffineTransform(matrix)
+
+
+def invert_points(
+    transform: Transform, points: Tensor, affine: AffineTransform, tolerance: float = 1e-3, max_iterations: int = 50
+) -> Inverse:
+    r"""Finds the points that a transform sends to the given ones.
+
+    Fixed-point steps :math:`x \leftarrow x - A^{-1}(T(x) - y)`, with :math:`A` an affine map near :math:`T`; the step of a
+    point is halved whenever its residual grows. Points that still miss get damped Newton steps with a finite-difference
+    derivative.
+
+    Args:
+        transform: the map :math:`T`; continuous, so ``outside="extend"`` for fields.
+        points: ``(num_points, dim)`` world mm.
+        affine: an affine map near ``transform`` (see :func:`fit_affine`).
+        tolerance: residual in mm at which a point is done.
+        max_iterations: bound on each of the two stages.
+    """
+    linear = torch.linalg.inv(affine.linear).to(points)
+    found = _descend(transform, points, affine.inverse()(points), lambda x, miss: miss @ linear.T, tolerance, max_iterations)
+    missing = (found.residual > tolerance).nonzero()[:, 0]
+    if len(missing) == 0:
+        return found
+
+    def newton(x: Tensor, miss: Tensor) -> Tensor:
+        return torch.linalg.solve(_derivative(transform, x) + 1e-4 * torch.eye(x.shape[1]).to(x), miss)
+
+    again = _descend(transform, points[missing], found.points[missing], newton, tolerance, max_iterations)
+    better = again.residual < found.residual[missing]
+    found.points[missing[better]] = again.points[better]
+    found.residual[missing[better]] = again.residual[better]
+    return found
+
+
+def _descend(transform, wanted, points, direction, tolerance, max_iterations):  # type: ignore[no-untyped-def]
+    miss = transform(points) - wanted
+    residual = miss.norm(dim=1)
+    rate = torch.ones_like(residual)
+    points = points.clone()
+    for _ in range(max_iterations):
+        active = ((residual > tolerance) & (rate > 1e-3)).nonzero()[:, 0]
+        if len(active) == 0:
+            break
+        trial = points[active] - rate[active, None] * direction(points[active], miss[active])
+        trial_miss = transform(trial) - wanted[active]
+        trial_residual = trial_miss.norm(dim=1)
+        better = trial_residual < residual[active]
+        taken = active[better]
+        points[taken], miss[taken], residual[taken] = trial[better], trial_miss[better], trial_residual[better]
+        rate[active] = torch.where(better, (rate[active] * 1.5).clamp_max(1), rate[active] / 2)
+    return Inverse(points, residual)
+
+
+def _derivative(transform: Transform, points: Tensor, step: float = 0.05) -> Tensor:
+    columns = []
+    for axis in range(points.shape[1]):
+        offset = torch.zeros_like(points)
+        offset[:, axis] = step
+        columns.append((transform(points + offset) - transform(points - offset)) / (2 * step))
+    return torch.stack(columns, -1)
+
+
+def invert(transform: Transform, grid: Grid, domain: Grid, device: torch.device | str = "cpu") -> tuple[DisplacementField, Tensor]:
+    """The inverse of a transform as a displacement on a grid of the space it maps into.
+
+    Args:
+        transform: maps fixed-space points to moving space; continuous (``outside="extend"``).
+        grid: grid of the result, usually the moving image's.
+        domain: where the transform is known, usually the fixed image's grid.
+
+    Returns:
+        The displacement field, and the residual in mm, ``(*grid.shape)``, NaN where the inverse lies outside ``domain``.
+    """
+    points = grid.points(device)
+    found = invert_points(transform, points, fit_affine(transform, domain))
+    inside = DisplacementField(torch.zeros(*domain.shape, domain.dim), domain).contains(found.points)
+    residual = torch.where(inside, found.residual, torch.nan)
+    return DisplacementField((found.points - points).reshape(*grid.shape, grid.dim), grid), residual.reshape(grid.shape)
