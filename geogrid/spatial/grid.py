@@ -11,6 +11,10 @@ from torch import Tensor
 from geogrid.errors import GeogridError
 
 
+MAX_SHEAR = 1e-4
+"""Largest cosine between two axes of a grid: what ITK still accepts in a file with an sform only."""
+
+
 @dataclass(frozen=True, eq=False)
 class Grid:
     r"""A regular lattice of points in world space, in mm, RAS+.
@@ -62,7 +66,7 @@ class Grid:
     @property
     def spacing(self) -> Tensor:
         """Distance in mm between neighbours along each index axis, ``(dim,)`` float64."""
-        return self.affine[:-1, :-1].norm(dim=0)
+        return torch.linalg.vector_norm(self.affine[:-1, :-1], dim=0)
 
     @property
     def frame(self) -> Tensor:
@@ -145,8 +149,8 @@ def _check_affine(affine: Tensor) -> None:
             "set a valid sform or qform in the file"
         )
     cosine = (linear / spacing).T @ (linear / spacing) - torch.eye(len(spacing), dtype=torch.float64)
-    if cosine.abs().max() > 2e-3:
+    if cosine.abs().max() > MAX_SHEAR:
         raise GeogridError(
-            f"grid affine: sheared (axes are {float(torch.rad2deg(torch.arcsin(cosine.abs().max()))):.1f} degrees from being "
+            f"grid affine: sheared (axes are {float(torch.rad2deg(torch.arcsin(cosine.abs().max()))):.2g} degrees from being "
             "orthogonal), which ITK-based programs cannot read; resample the image to an orthogonal grid first"
         )

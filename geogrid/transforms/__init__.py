@@ -2,7 +2,7 @@
 
 from geogrid.transforms.affine import AffineTransform
 from geogrid.transforms.displacement import Composition, DisplacementField, compose, to_displacement
-from geogrid.transforms.inverse import Inverse, fit_affine, invert, invert_points
+from geogrid.transforms.inverse import CarriedPoints, Inverse, carry_points, fit_affine, invert, invert_points
 from geogrid.transforms.jacobian import jacobian_determinant
 from geogrid.transforms.trajectory import Step, Trajectory
 from geogrid.transforms.transform import Transform
@@ -10,12 +10,14 @@ from geogrid.transforms.warp import warp_image, warp_labels
 
 __all__ = [
     "AffineTransform",
+    "CarriedPoints",
     "Composition",
     "DisplacementField",
     "Inverse",
     "Step",
     "Trajectory",
     "Transform",
+    "carry_points",
     "compose",
     "fit_affine",
     "invert",

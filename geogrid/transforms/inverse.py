@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +56,9 @@ def invert_points(
         affine: an affine map near ``transform`` (see :func:`fit_affine`).
         tolerance: residual in mm at which a point is done.
         max_iterations: bound on each of the two stages.
+
+    Returns:
+        The points and their residuals.
     """
     linear = torch.linalg.inv(affine.linear).to(points)
     found = _descend(transform, points, affine.inverse()(points), lambda x, miss: miss @ linear.T, tolerance, max_iterations)
@@ -72,7 +76,15 @@ def invert_points(
     return found
 
 
-def _descend(transform, wanted, points, direction, tolerance, max_iterations):  # type: ignore[no-untyped-def]
+def _descend(
+    transform: Transform,
+    wanted: Tensor,
+    points: Tensor,
+    direction: Callable[[Tensor, Tensor], Tensor],
+    tolerance: float,
+    max_iterations: int,
+) -> Inverse:
+    """Follows ``direction`` point by point, with a step that is halved where the residual grows."""
     miss = transform(points) - wanted
     residual = miss.norm(dim=1)
     rate = torch.ones_like(residual)
@@ -100,13 +112,16 @@ def _derivative(transform: Transform, points: Tensor, step: float = 0.05) -> Ten
     return torch.stack(columns, -1)
 
 
-def invert(transform: Transform, grid: Grid, domain: Grid, device: torch.device | str = "cpu") -> tuple[DisplacementField, Tensor]:
+def invert(
+    transform: Transform, grid: Grid, domain: Grid, device: torch.device | str = "cpu"
+) -> tuple[DisplacementField, Tensor]:
     """The inverse of a transform as a displacement on a grid of the space it maps into.
 
     Args:
         transform: maps fixed-space points to moving space; continuous (``outside="extend"``).
         grid: grid of the result, usually the moving image's.
         domain: where the transform is known, usually the fixed image's grid.
+        device: where to compute.
 
     Returns:
         The displacement field, and the residual in mm, ``(*grid.shape)``, NaN where the inverse lies outside ``domain``.
@@ -116,3 +131,33 @@ def invert(transform: Transform, grid: Grid, domain: Grid, device: torch.device 
     inside = DisplacementField(torch.zeros(*domain.shape, domain.dim), domain).contains(found.points)
     residual = torch.where(inside, found.residual, torch.nan)
     return DisplacementField((found.points - points).reshape(*grid.shape, grid.dim), grid), residual.reshape(grid.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class CarriedPoints:
+    """Points carried by a displacement field.
+
+    Args:
+        points: ``(num_points, dim)`` world mm, where they are now.
+        num_outside: how many lie outside the field's grid (with ``inverse``: come from outside) and stayed where they were.
+    """
+
+    points: Tensor
+    num_outside: int
+
+
+def carry_points(field: DisplacementField, points: Tensor, inverse: bool = False, tolerance: float = 0.01) -> CarriedPoints:
+    """Carries points by a field or, with ``inverse``, finds the points that the field carries there.
+
+    Args:
+        field: fixed points to moving space.
+        points: ``(num_points, dim)`` world mm.
+        inverse: carry moving points to fixed space instead.
+        tolerance: a point whose inverse misses by more than this many mm counts as outside.
+    """
+    if not inverse:
+        return CarriedPoints(field(points), int((~field.contains(points)).sum()))
+    smooth = DisplacementField(field.displacement.to(points), field.grid, outside="extend")
+    found = invert_points(smooth, points, fit_affine(smooth, field.grid), tolerance=min(1e-4, tolerance))
+    known = field.contains(found.points) & (found.residual <= tolerance)
+    return CarriedPoints(torch.where(known[:, None], found.points, points), int((~known).sum()))

@@ -1,0 +1,200 @@
+"""The command line: ``geogrid register | apply | apply-points | info``."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geogrid.errors import GeogridError
+
+IMAGE = click.Path(path_type=Path)
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace existing results.")
+COORDINATES = click.option(
+    "--coordinates", type=click.Choice(["ras", "lps"]), default="ras", show_default=True,
+    help="Convention of the points in CSV files, world mm: ras (NIfTI, nibabel) or lps (ITK, ANTs, DICOM).",
+)  # fmt: skip
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="geogrid")
+def app() -> None:
+    """Deformable registration of medical images, in millimetres."""
+
+
+@app.command()
+@click.argument("fixed", type=IMAGE)
+@click.argument("moving", type=IMAGE)
+@click.option("--out", type=IMAGE, required=True, help="Folder for the results; made when missing.")
+@click.option("--fixed-labels", type=IMAGE, help="Integer labels on FIXED, for Dice.")
+@click.option("--moving-labels", type=IMAGE, help="Integer labels on MOVING; written as warped_labels.nii.gz.")
+@click.option("--fixed-landmarks", type=IMAGE, help="CSV of points in FIXED, for the target registration error.")
+@click.option("--moving-landmarks", type=IMAGE, help="CSV of the same points in MOVING, in the same order.")
+@COORDINATES
+@click.option("--fixed-mask", type=IMAGE, help="Where FIXED counts (not 0).")
+@click.option("--moving-mask", type=IMAGE, help="Where MOVING counts (not 0).")
+@click.option(
+    "--affine", type=click.Choice(["auto", "rigid", "affine", "none"]), default="auto", show_default=True,
+    help="Start; none trusts the headers.",
+)  # fmt: skip
+@click.option("--resolution", type=float, metavar="MM", help="Finest scale; default the coarser of the in-plane spacings.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Recorded; nothing random happens yet.")
+@click.option("--nan-outside", is_flag=True, help="Treat NaN voxels as outside the image (SPM writes such backgrounds).")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@OVERWRITE
+def register(fixed: Path, moving: Path, out: Path, quiet: bool, overwrite: bool, **options: Any) -> None:
+    """Register MOVING to FIXED and write images, transforms, metrics and a report into a folder."""
+    from geogrid.io import atomic_directory
+    from geogrid.registration import output_names, register
+
+    with atomic_directory(out, overwrite, output_names(options["moving_labels"] is not None)) as folder:
+        with _progress(quiet) as progress:
+            result = register(fixed, moving, progress=progress, **options)
+            progress("writing results", 1.0)
+            result.write(folder)
+    if not quiet:
+        _print_summary(result.metrics, out)
+
+
+@app.command()
+@click.argument("displacement", type=IMAGE)
+@click.argument("image", type=IMAGE)
+@click.option("--reference", type=IMAGE, required=True, help="Image whose grid the result gets, usually FIXED.")
+@click.option("--out", type=IMAGE, required=True, help="File to write, .nii.gz or .nii.")
+@click.option(
+    "--interpolation", type=click.Choice(["linear", "nearest", "label"]), default="linear", show_default=True,
+    help="label: integer labels, each point takes the one with the largest linear share.",
+)  # fmt: skip
+@OVERWRITE
+def apply(displacement: Path, image: Path, reference: Path, out: Path, interpolation: str, overwrite: bool) -> None:
+    """Warp IMAGE onto the grid of a reference by a DISPLACEMENT file.
+
+    displacement.nii.gz brings moving images to the fixed grid, inverse_displacement.nii.gz fixed images to the moving grid.
+    Outside its grid a displacement is zero, as in ITK; what lands outside IMAGE is 0.
+    """
+    from geogrid.io import as_image_file, atomic_file, read_displacement, read_labels, write_image
+    from geogrid.transforms import DisplacementField, warp_image, warp_labels
+
+    with atomic_file(_nifti_name(out), overwrite) as path:
+        field = DisplacementField(*read_displacement(displacement))
+        source = read_labels(image, name="image") if interpolation == "label" else as_image_file(image, name="image")
+        target = as_image_file(reference, name="reference")
+        for what, dim in (("image", source.image.dim), ("reference", target.image.dim)):
+            if dim != field.dim:
+                raise GeogridError(f"{what} is {dim}-D, the displacement {field.dim}-D; expected the same dimension")
+        if interpolation == "label":
+            warped = warp_labels(source.image, field, target.image.grid)
+        else:
+            warped = warp_image(source.image, field, target.image.grid, interpolation)  # type: ignore[arg-type]
+        write_image(path, warped, target.storage)
+
+
+@app.command("apply-points")
+@click.argument("displacement", type=IMAGE)
+@click.argument("points", type=IMAGE)
+@click.option("--out", type=IMAGE, required=True, help="CSV to write; other columns are kept.")
+@COORDINATES
+@click.option("--inverse", is_flag=True, help="Carry points the other way, by inverting DISPLACEMENT at each of them.")
+@OVERWRITE
+def apply_points(displacement: Path, points: Path, out: Path, coordinates: str, inverse: bool, overwrite: bool) -> None:
+    """Carry POINTS (CSV with columns x, y, z in world mm) by a DISPLACEMENT file.
+
+    displacement.nii.gz carries FIXED landmarks to the moving image, and inverse_displacement.nii.gz (or displacement.nii.gz
+    with --inverse) carries MOVING landmarks to the fixed image. Points outside the displacement's grid stay where they are,
+    as in ITK, and are counted on standard error.
+    """
+    from geogrid.io import atomic_file, read_displacement, read_points, write_points
+    from geogrid.transforms import DisplacementField, carry_points
+
+    with atomic_file(out, overwrite) as path:
+        field = DisplacementField(*read_displacement(displacement))
+        table = read_points(points, coordinates=coordinates, dim=field.dim)  # type: ignore[arg-type]
+        carried = carry_points(field, table.points, inverse=inverse)
+        write_points(path, table.with_points(carried.points), coordinates)  # type: ignore[arg-type]
+    if carried.num_outside:
+        click.echo(f"{carried.num_outside} of {len(table.points)} points lie outside the displacement's grid and stayed", err=True)
+
+
+@app.command()
+@click.argument("file", type=IMAGE)
+def info(file: Path) -> None:
+    """Tell what FILE is and what geogrid will do with it."""
+    from geogrid.description import describe
+
+    lines = describe(file)
+    width = max(len(name) for name, _ in lines)
+    for name, value in lines:
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line; bad input ends in one line on standard error and exit status 2."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            status = app.main(arguments, prog_name="geogrid", standalone_mode=False)
+        except click.UsageError as error:
+            _fail(f"{error.format_message()} (see geogrid {_command(error)}--help)", 2)
+        except click.ClickException as error:
+            _fail(error.format_message(), 2)
+        except GeogridError as error:
+            _fail(str(error), 2)
+        except MemoryError:
+            _fail("out of memory; use a coarser --resolution", 2)
+        except (KeyboardInterrupt, click.Abort):
+            _fail("interrupted; nothing was written", 130)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, status: int) -> None:
+    click.echo(f"geogrid: error: {' '.join(message.split())}", err=True)
+    sys.exit(status)
+
+
+def _command(error: click.UsageError) -> str:
+    return f"{error.ctx.info_name} " if error.ctx is not None and error.ctx.info_name != "geogrid" else ""
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.echo(f"geogrid: warning: {' '.join(str(message).split())}", err=True)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str, float], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<16}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+        task = bar.add_task("reading", total=1.0)
+        yield lambda message, fraction: bar.update(task, description=message, completed=fraction)
+
+
+def _print_summary(metrics: dict[str, Any], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "before", "after", box=None)
+    for name, stem, unit in (
+        ("Dice", "dice_{}", ""), ("landmark error", "tre_{}_mm", " mm"), ("HD95", "hd95_{}_mm", " mm"),
+        ("local correlation", "lncc_{}", ""),
+    ):  # fmt: skip
+        if stem.format("after") in metrics:
+            table.add_row(name, *(f"{metrics[stem.format(moment)]:.3f}{unit}" for moment in ("before", "after")))
+    table.add_row("folding", "", f"{metrics['folding_percent']:.3f} %")
+    table.add_row("time", "", f"{metrics['seconds']:.1f} s")
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"report: {out / 'report.html'}", soft_wrap=True)
+
+
+def _nifti_name(out: Path) -> Path:
+    if not out.name.endswith((".nii", ".nii.gz")):
+        raise GeogridError(f"--out: expected a name that ends in .nii.gz or .nii, got {out}")
+    return out
