@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,10 +23,31 @@ COORDINATES = click.option(
 )  # fmt: skip
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+NAN_OUTSIDE = click.option(
+    "--nan-outside", is_flag=True, help="Treat NaN voxels as outside the image (SPM writes such backgrounds)."
+)
+CLEAN_STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Stopped(BaseException):
+    """The process was asked to end; raised so that unfinished files are removed on the way out.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120}, invoke_without_command=True)
 @click.version_option(package_name="geogrid")
-def app() -> None:
+@click.pass_context
+def app(context: click.Context) -> None:
     """Deformable registration of medical images, in millimetres."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @app.command()
@@ -45,19 +68,18 @@ def app() -> None:
 @click.option("--resolution", type=float, metavar="MM", help="Finest scale; default the coarser of the in-plane spacings.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Recorded; nothing random happens yet.")
-@click.option("--nan-outside", is_flag=True, help="Treat NaN voxels as outside the image (SPM writes such backgrounds).")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@NAN_OUTSIDE
+@click.option("--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 @OVERWRITE
 def register(fixed: Path, moving: Path, out: Path, quiet: bool, overwrite: bool, **options: Any) -> None:
     """Register MOVING to FIXED and write images, transforms, metrics and a report into a folder."""
     from geogrid.io import atomic_directory
-    from geogrid.registration import output_names, register
+    from geogrid.registration import OUTPUTS, register
 
-    with atomic_directory(out, overwrite, output_names(options["moving_labels"] is not None)) as folder:
-        with _progress(quiet) as progress:
-            result = register(fixed, moving, progress=progress, **options)
-            progress("writing results", 1.0)
-            result.write(folder)
+    with atomic_directory(out, overwrite, OUTPUTS) as folder, _progress(quiet) as progress:
+        result = register(fixed, moving, progress=progress, **options)
+        progress("writing results", 1.0)
+        result.write(folder)
     if not quiet:
         _print_summary(result.metrics, out)
 
@@ -71,28 +93,32 @@ def register(fixed: Path, moving: Path, out: Path, quiet: bool, overwrite: bool,
     "--interpolation", type=click.Choice(["linear", "nearest", "label"]), default="linear", show_default=True,
     help="label: integer labels, each point takes the one with the largest linear share.",
 )  # fmt: skip
+@NAN_OUTSIDE
 @OVERWRITE
-def apply(displacement: Path, image: Path, reference: Path, out: Path, interpolation: str, overwrite: bool) -> None:
+def apply(
+    displacement: Path, image: Path, reference: Path, out: Path, interpolation: str, nan_outside: bool, overwrite: bool
+) -> None:
     """Warp IMAGE onto the grid of a reference by a DISPLACEMENT file.
 
     displacement.nii.gz brings moving images to the fixed grid, inverse_displacement.nii.gz fixed images to the moving grid.
     Outside its grid a displacement is zero, as in ITK; what lands outside IMAGE is 0.
     """
-    from geogrid.io import as_image_file, atomic_file, read_displacement, read_labels, write_image
+    from geogrid.io import as_image_file, atomic_file, read_displacement, read_labels, read_storage, write_image
     from geogrid.transforms import DisplacementField, warp_image, warp_labels
 
     with atomic_file(_nifti_name(out), overwrite) as path:
         field = DisplacementField(*read_displacement(displacement))
-        source = read_labels(image, name="image") if interpolation == "label" else as_image_file(image, name="image")
-        target = as_image_file(reference, name="reference")
-        for what, dim in (("image", source.image.dim), ("reference", target.image.dim)):
+        labels = interpolation == "label"
+        file = read_labels(image, name="image") if labels else as_image_file(image, name="image", nan_outside=nan_outside)
+        target = read_storage(reference, name="reference")
+        for what, dim in ((f"image {image}", file.image.dim), (f"reference {reference}", target.dim)):
             if dim != field.dim:
-                raise GeogridError(f"{what} is {dim}-D, the displacement {field.dim}-D; expected the same dimension")
-        if interpolation == "label":
-            warped = warp_labels(source.image, field, target.image.grid)
+                raise GeogridError(f"{what} is {dim}-D, {displacement} {field.dim}-D; expected files of the same dimension")
+        if labels:
+            warped = warp_labels(file.image, field, target.grid())
         else:
-            warped = warp_image(source.image, field, target.image.grid, interpolation)  # type: ignore[arg-type]
-        write_image(path, warped, target.storage)
+            warped = warp_image(file.image, field, target.grid(), interpolation)  # type: ignore[arg-type]
+        write_image(path, warped, target)
 
 
 @app.command("apply-points")
@@ -118,7 +144,9 @@ def apply_points(displacement: Path, points: Path, out: Path, coordinates: str, 
         carried = carry_points(field, table.points, inverse=inverse)
         write_points(path, table.with_points(carried.points), coordinates)  # type: ignore[arg-type]
     if carried.num_outside:
-        click.echo(f"{carried.num_outside} of {len(table.points)} points lie outside the displacement's grid and stayed", err=True)
+        click.echo(
+            f"{carried.num_outside} of {len(table.points)} points lie outside the displacement's grid and stayed", err=True
+        )
 
 
 @app.command()
@@ -135,7 +163,7 @@ def info(file: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line; bad input ends in one line on standard error and exit status 2."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _stopping_cleanly():
         warnings.showwarning = _show_warning
         try:
             status = app.main(arguments, prog_name="geogrid", standalone_mode=False)
@@ -145,11 +173,37 @@ def main(arguments: list[str] | None = None) -> None:
             _fail(error.format_message(), 2)
         except GeogridError as error:
             _fail(str(error), 2)
-        except MemoryError:
-            _fail("out of memory; use a coarser --resolution", 2)
         except (KeyboardInterrupt, click.Abort):
             _fail("interrupted; nothing was written", 130)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            _fail("out of memory; use a coarser --resolution", 2)
+        except Stopped as stopped:
+            _fail(f"stopped by {signal.Signals(stopped.number).name}; nothing was written", 128 + stopped.number)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+@contextmanager
+def _stopping_cleanly() -> Iterator[None]:
+    """Turns signals that end the process into :class:`Stopped`; those that the caller ignores (nohup) stay ignored."""
+
+    def stop(number: int, _: object) -> None:
+        raise Stopped(number)
+
+    in_main = threading.current_thread() is threading.main_thread()
+    replaced = [number for number in CLEAN_STOPS if in_main and signal.getsignal(number) == signal.SIG_DFL]
+    for number in replaced:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in replaced:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _fail(message: str, status: int) -> None:
@@ -171,7 +225,8 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, float], None]]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description:<16}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("reading", total=1.0)
         yield lambda message, fraction: bar.update(task, description=message, completed=fraction)
 

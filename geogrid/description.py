@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from geogrid.io import ImageFile, as_image_file, read_displacement
 from geogrid.errors import GeogridError
+from geogrid.io import ImageFile, as_image_file, read_displacement
 from geogrid.spatial import Grid, finest_scale
 from geogrid.spatial.pyramid import pool_factors
 
@@ -21,8 +21,8 @@ def describe(path: Path) -> list[tuple[str, str]]:
     """
     try:
         file = as_image_file(path, nan_outside=True)
-    except GeogridError:
-        return [("file", str(path)), *_displacement_lines(path)]
+    except GeogridError as error:
+        return [("file", str(path)), *_displacement_lines(path, error)]
     stored = file.storage.affine
     return [
         ("file", str(path)),
@@ -51,8 +51,11 @@ def obliqueness_degrees(grid: Grid) -> float:
     return math.degrees(math.acos(float(nearest.min())))
 
 
-def _displacement_lines(path: Path) -> list[tuple[str, str]]:
-    displacement, grid = read_displacement(path)
+def _displacement_lines(path: Path, not_an_image: GeogridError) -> list[tuple[str, str]]:
+    try:
+        displacement, grid = read_displacement(path)
+    except GeogridError:
+        raise not_an_image from None
     length = displacement.norm(dim=-1)
     return [
         ("kind", f"displacement field, {grid.dim}-D, LPS mm in the file"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,7 +23,7 @@ from geogrid.io import ImageFile, Source, atomic_directory, to_nifti, write_disp
 from geogrid.io.points import Coordinates
 from geogrid.optimize.affine import AffineKind
 from geogrid.optimize.history import HistoryEntry, Progress, no_progress
-from geogrid.optimize.memory import check_memory
+from geogrid.optimize.memory import check_memory, coarsest_scale
 from geogrid.optimize.pipeline import OptimizeConfig, Solution, optimize_pair
 from geogrid.report import ReportContents, render_pictures, render_report, write_pictures
 from geogrid.spatial import Grid, Image, finest_scale, scale_intensities
@@ -39,6 +40,12 @@ from geogrid.transforms import (
 )
 
 Device = Literal["auto", "cpu", "cuda"]
+
+OUTPUTS = (
+    *("warped.nii.gz", "warped_labels.nii.gz", "displacement.nii.gz", "inverse_displacement.nii.gz"),
+    *("metrics.json", "report.html"),
+)
+"""What :meth:`Registration.save` writes; ``warped_labels.nii.gz`` only with labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +120,12 @@ class Registration:
 
         Args:
             folder: made when missing.
-            overwrite: whether existing results may be replaced.
+            overwrite: whether existing results may be replaced; an old ``warped_labels.nii.gz`` goes even without new labels.
 
         Raises:
             GeogridError: when results exist already or the folder cannot be written.
         """
-        with atomic_directory(folder, overwrite, output_names(self.pair.moving_labels is not None)) as temp:
+        with atomic_directory(folder, overwrite, OUTPUTS) as temp:
             self.write(temp)
 
     def write(self, folder: Path) -> None:
@@ -129,7 +136,7 @@ class Registration:
             write_image(folder / "warped_labels.nii.gz", self.warped_label_image, storage)
         write_displacement(folder / "displacement.nii.gz", self.transform.displacement, storage)
         write_displacement(folder / "inverse_displacement.nii.gz", self.inverse.displacement, moving_storage)
-        metrics = self.metrics | {"inverse_residual_mm": _summary(self.inverse_residual)}
+        metrics = _finite(self.metrics | {"inverse_residual_mm": _summary(self.inverse_residual)})
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
         contents = self.report_contents(metrics)
         pictures = render_pictures(contents)
@@ -218,21 +225,17 @@ def register(
     place = _device(device)
     check_memory(pair.fixed.image.grid, pair.moving.image.grid, config.scale or 1.0)
     began = perf_counter()
-    solution = _solve(pair, config, place, progress)
+    solution = _solve(pair, config, place, lambda message, fraction: progress(message, 0.9 * fraction))
     transform = to_displacement(_smooth_transform(solution), pair.fixed.image.grid)
     seconds = perf_counter() - began
     parameters = {
         "affine": affine, "start": solution.start, "resolution_mm": config.scale, "seed": seed, "nan_outside": nan_outside,
         "coordinates": coordinates, "levels": len({step.level for step in solution.trajectory.steps}),
     }  # fmt: skip
+    progress("metrics", 0.9)
     metrics = evaluate(pair, transform) | {"seconds": round(seconds, 3)} | machine(place) | {"parameters": parameters}
+    progress("done", 1.0)
     return Registration(pair, transform, solution, metrics)
-
-
-def output_names(labels: bool) -> list[str]:
-    """The files that :meth:`Registration.save` writes."""
-    names = ["warped.nii.gz", "displacement.nii.gz", "inverse_displacement.nii.gz", "metrics.json", "report.html"]
-    return [*names, "warped_labels.nii.gz"] if labels else names
 
 
 def deformation_on(solution: Solution, grid: Grid) -> DisplacementField:
@@ -245,7 +248,7 @@ def _solve(pair: Pair, config: OptimizeConfig, device: torch.device, progress: P
     for side in ("fixed", "moving"):
         file: ImageFile = getattr(pair, side)
         weight = pair.weight(side)
-        images.append(scale_intensities(file.image, weight if weight is not None else None).to(device))
+        images.append(scale_intensities(file.image, weight).to(device))
         weights.append(None if weight is None else Image(weight.float().to(device), file.image.grid))
     return optimize_pair(images[0], images[1], config, weights[0], weights[1], progress)
 
@@ -259,9 +262,13 @@ def _scale(pair: Pair, resolution: float | None) -> float:
     grids = pair.fixed.image.grid, pair.moving.image.grid
     if resolution is None:
         return finest_scale(*grids)
-    longest = min(float((torch.tensor(g.shape) * g.spacing).max()) for g in grids)
-    if resolution > longest / 8:
-        raise GeogridError(f"resolution: {resolution:g} mm leaves fewer than 8 voxels along the image ({longest:.0f} mm); use less")
+    smallest = min(float(g.spacing.min()) for g in grids) / 2
+    largest = max(coarsest_scale(*grids), finest_scale(*grids))
+    if not smallest <= resolution <= largest:
+        raise GeogridError(
+            f"resolution: expected {smallest:.3g} to {largest:.3g} mm (half the finest voxel to 8 voxels along the image), got "
+            f"{resolution:g}; leave it out for {finest_scale(*grids):.3g} mm"
+        )
     return float(resolution)
 
 
@@ -278,6 +285,13 @@ def _device(name: Device) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise GeogridError("device: cuda was asked for, but torch sees no CUDA device; use --device cpu or auto")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _finite(value: Any) -> Any:
+    """The same numbers, with None for those that JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _summary(residual: Tensor) -> dict[str, float | None]:

@@ -79,16 +79,23 @@ def read_pair(
     _check_pair(images["fixed"], images["moving"])
     _check_both("labels", fixed_labels, moving_labels)
     _check_both("landmarks", fixed_landmarks, moving_landmarks)
-    maps = {}
+    maps: dict[str, ImageFile] = {}
     for side, labels, mask in (("fixed", fixed_labels, fixed_mask), ("moving", moving_labels, moving_mask)):
         for kind, source, read in (("labels", labels, read_labels), ("mask", mask, read_mask)):
             if source is not None:
                 found = maps[f"{side}_{kind}"] = read(source, name=f"{side} {kind}")
                 _check_grid(found, images[side])
-    landmarks = {}
+    _check_any_label(maps)
+    landmarks: dict[str, Tensor] = {}
     if fixed_landmarks is not None and moving_landmarks is not None:
         landmarks = _read_landmarks(images, fixed_landmarks, moving_landmarks, coordinates)
-    return Pair(**images, **maps, **landmarks)
+    pair = Pair(
+        images["fixed"], images["moving"],
+        maps.get("fixed_labels"), maps.get("moving_labels"), maps.get("fixed_mask"), maps.get("moving_mask"),
+        landmarks.get("fixed"), landmarks.get("moving"),
+    )  # fmt: skip
+    _check_masked(pair)
+    return pair
 
 
 def _check_both(what: str, fixed: object, moving: object) -> None:
@@ -102,18 +109,18 @@ def _check_pair(fixed: ImageFile, moving: ImageFile) -> None:
         raise GeogridError(
             f"{fixed.name} is {fixed.image.dim}-D and {moving.name} is {moving.image.dim}-D; expected two of the same dimension"
         )
-    gap = _gap(fixed.image.grid, moving.image.grid)
-    if gap > 0:
+    gap = _gaps(fixed.image.grid, moving.image.grid)
+    if float(gap.max()) >= 0:
         raise GeogridError(
-            f"{fixed.name} and {moving.name} do not overlap in the world (they are {gap:.0f} mm apart); check the headers' "
-            "origins, or give both images a common one"
+            f"{fixed.name} and {moving.name} do not overlap in the world (they are {float(gap.clamp_min(0).norm()):.0f} mm "
+            "apart); check the headers' origins, or give both images a common one"
         )
 
 
-def _gap(first: Grid, second: Grid) -> float:
-    """Distance in mm between the world bounding boxes of two grids; 0 when they overlap."""
+def _gaps(first: Grid, second: Grid) -> Tensor:
+    """Distance in mm between the world bounding boxes of two grids along each world axis; negative where they overlap."""
     (low_a, high_a), (low_b, high_b) = _bounds(first), _bounds(second)
-    return float(torch.maximum(low_a - high_b, low_b - high_a).clamp_min(0).norm())
+    return torch.maximum(low_a - high_b, low_b - high_a)
 
 
 def _bounds(grid: Grid) -> tuple[Tensor, Tensor]:
@@ -131,11 +138,35 @@ def _check_grid(found: ImageFile, image: ImageFile) -> None:
         )
 
 
+def _check_any_label(maps: dict[str, ImageFile]) -> None:
+    labels = [found for key, found in maps.items() if key.endswith("labels")]
+    if labels and not any(bool(found.image.data.any()) for found in labels):
+        raise GeogridError(f"{' and '.join(f.name for f in labels)}: every voxel is 0; expected at least one label above 0")
+
+
+def _check_masked(pair: Pair) -> None:
+    """What counts of each image must show something."""
+    for side in ("fixed", "moving"):
+        image: ImageFile = getattr(pair, side)
+        weight = pair.weight(side)
+        if weight is None:
+            continue
+        counted = image.image.data[weight]
+        if len(counted) == 0 or bool(counted.min() == counted.max()):
+            raise GeogridError(
+                f"{side} mask: {image.name} shows nothing inside it ({len(counted)} finite voxels, all of one value); expected "
+                "a mask that covers the structures to be matched"
+            )
+
+
 def _read_landmarks(
     images: dict[str, ImageFile], fixed: PointSource, moving: PointSource, coordinates: Coordinates
 ) -> dict[str, Tensor]:
     dim = images["fixed"].image.dim
-    points = {"fixed": _as_points(fixed, dim, coordinates), "moving": _as_points(moving, dim, coordinates)}
+    points = {
+        "fixed": _as_points(fixed, dim, coordinates, "fixed landmarks"),
+        "moving": _as_points(moving, dim, coordinates, "moving landmarks"),
+    }
     if len(points["fixed"]) != len(points["moving"]):
         raise GeogridError(
             f"landmarks: {len(points['fixed'])} fixed and {len(points['moving'])} moving ones; expected the same landmarks, in "
@@ -149,13 +180,13 @@ def _read_landmarks(
                 f"{side} landmarks: {outside} of {len(where)} lie outside {images[side].name}; expected world mm in "
                 f"{coordinates.upper()} (see --coordinates), in the order fixed, moving"
             )
-    return {f"{side}_landmarks": where for side, where in points.items()}
+    return points
 
 
-def _as_points(source: PointSource, dim: int, coordinates: Coordinates) -> Tensor:
-    if isinstance(source, (str, Path, PathLike)):
+def _as_points(source: PointSource, dim: int, coordinates: Coordinates, name: str) -> Tensor:
+    if isinstance(source, str | PathLike):
         return read_points(Path(source), coordinates=coordinates, dim=dim).points
     points = torch.as_tensor(source).to(torch.float64)
     if points.dim() != 2 or points.shape[1] != dim or not torch.isfinite(points).all():
-        raise GeogridError(f"landmarks: expected finite values of shape (num_landmarks, {dim}), got {tuple(points.shape)}")
+        raise GeogridError(f"{name}: expected finite mm of shape (num_landmarks, {dim}), got shape {tuple(points.shape)}")
     return points * torch.tensor([-1.0, -1.0, 1.0][:dim], dtype=torch.float64) if coordinates == "lps" else points

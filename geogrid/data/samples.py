@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from geogrid.errors import GeogridError
-from geogrid.io import ImageFile, as_image_file, read_labels
-from geogrid.io.images import read_mask
+from geogrid.io import ImageFile, as_image_file, read_labels, read_mask
 
 
 def mni152(resolution: int = 1) -> ImageFile:
@@ -40,4 +39,6 @@ def _nilearn() -> Any:
     try:
         return importlib.import_module("nilearn.datasets")
     except ImportError as error:
-        raise GeogridError("the MNI152 template comes with nilearn, which is not installed; pip install 'geogrid[demo]'") from error
+        raise GeogridError(
+            "the MNI152 template comes with nilearn, which is not installed; pip install 'geogrid[demo]'"
+        ) from error

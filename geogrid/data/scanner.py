@@ -57,7 +57,7 @@ def simulate_scan(
         displacement_mm: root mean square length of the smooth deformation.
         smoothness_mm: distance over which the deformation changes.
         noise: standard deviation, as a share of the brightest tissue.
-        bias: largest relative change of intensity by the bias field.
+        bias: the bias field multiplies intensities by between exp(-bias) and exp(bias).
         intensity_scale: intensity of the brightest tissue.
         seed: of all that is random.
     """

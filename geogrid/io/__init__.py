@@ -5,7 +5,7 @@ from geogrid.io.displacement import read_displacement, write_displacement
 from geogrid.io.images import ImageFile, as_image_file, read_image, read_labels, read_mask, to_nifti, write_image
 from geogrid.io.outputs import atomic_directory, atomic_file
 from geogrid.io.points import PointTable, read_points, write_points
-from geogrid.io.sources import Source
+from geogrid.io.sources import Source, read_storage
 from geogrid.io.storage import Storage
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "read_labels",
     "read_mask",
     "read_points",
+    "read_storage",
     "to_nifti",
     "write_displacement",
     "write_image",

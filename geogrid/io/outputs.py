@@ -22,8 +22,9 @@ def atomic_directory(out: str | Path, overwrite: bool, names: Sequence[str]) -> 
 
     Args:
         out: the folder of the results; made when missing, with its parents.
-        overwrite: whether files of the same names may be replaced; other files in ``out`` always stay.
-        names: the files that will be written, to refuse existing ones before the work begins.
+        overwrite: whether files of these names may be replaced; other files in ``out`` always stay.
+        names: the files that a result may consist of, to refuse existing ones before the work begins. With ``overwrite`` an old
+            one that is not written again is removed, so that a folder never mixes two results.
 
     Yields:
         The hidden folder, on the file system of ``out``.
@@ -37,7 +38,7 @@ def atomic_directory(out: str | Path, overwrite: bool, names: Sequence[str]) -> 
         yield temp
         written = sorted(path.name for path in temp.iterdir())
         _refuse_existing(out, written, overwrite)
-        _move_all(temp, out, written)
+        _move_all(temp, out, written, [name for name in names if name not in written])
 
 
 @contextmanager
@@ -100,18 +101,19 @@ def _refuse_existing(folder: Path, names: Sequence[str], overwrite: bool) -> Non
             raise GeogridError(f"{path}: exists already and is kept; choose another place, or replace it with --overwrite")
 
 
-def _move_all(temp: Path, folder: Path, names: Sequence[str]) -> None:
-    """Moves files; should that be cut short, what was there before comes back."""
+def _move_all(temp: Path, folder: Path, written: Sequence[str], stale: Sequence[str] = ()) -> None:
+    """Moves files in and stale ones out; should that be cut short, what was there before comes back."""
     old = Path(tempfile.mkdtemp(prefix="old-", dir=temp))
     try:
-        for name in names:
+        for name in (*stale, *written):
             if (folder / name).exists():
                 os.replace(folder / name, old / name)
-            os.replace(temp / name, folder / name)
+            if name in written:
+                os.replace(temp / name, folder / name)
     except BaseException:
-        for name in names:
+        for name in (*stale, *written):
             if (old / name).exists():
                 os.replace(old / name, folder / name)
-            elif not (temp / name).exists():
+            elif name in written and not (temp / name).exists():
                 (folder / name).unlink(missing_ok=True)
         raise

@@ -58,6 +58,15 @@ def load(source: Source, name: str | None = None) -> Stored:
     raise GeogridError(f"{name}: expected a path, a nibabel image or (array, affine), got {type(source).__name__}")
 
 
+def read_storage(source: Source, *, name: str | None = None) -> Storage:
+    """Where the voxels of an image lie and how they are stored, whatever its values: constant or NaN will do.
+
+    Raises:
+        GeogridError: as :func:`geogrid.io.read_image` does for shape and affine.
+    """
+    return load(source, name).storage
+
+
 def spatial_affine(affine: NDArray[Any], dim: int, name: str) -> NDArray[np.float64]:
     """The ``(dim + 1, dim + 1)`` affine of an image that may come with a ``(4, 4)`` one.
 

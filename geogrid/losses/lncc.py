@@ -51,7 +51,7 @@ class LocalCorrelation:
         """The loss, in [-1, 0], of a ``(*shape)`` image on the same lattice; ``weight`` multiplies the fixed weight."""
         total = self.weight if weight is None else self.weight * weight
         total = total / total.sum().clamp_min(1e-12)
-        loss: Tensor = _LocalCorrelation.apply(
+        loss: Tensor = _LocalCorrelation.apply(  # type: ignore[no-untyped-call]
             moving, self.fixed, self.fixed_mean, self.fixed_variance, total, self.radii, self.floor
         )
         return loss
@@ -69,7 +69,7 @@ class _LocalCorrelation(torch.autograd.Function):
         variance = square.addcmul_(mean, mean, value=-1).clamp_min_(0).add_(floor)
         covariance = product.addcmul_(fixed_mean, mean, value=-1)
         slope = covariance / (fixed_variance * variance)
-        value = -(weight * covariance * slope).sum()
+        value: Tensor = -(weight * covariance * slope).sum()
         slope.mul_(weight)
         ctx.save_for_backward(moving, fixed, fixed_mean, mean, slope, covariance.div_(variance))
         ctx.radii = radii

@@ -21,7 +21,8 @@ class ObjectiveConfig:
     Args:
         radius: half width of the correlation window, in units of the level's scale.
         floor: standard deviation below which a window counts as flat, for intensities in about [0, 1].
-        diffusion: weight of the mean squared derivative.
+        diffusion: weight of the mean squared derivative at the finest level.
+        growth: factor by which that weight grows from level to level; coarse levels see few details and need more of it.
         bending: weight of the bending energy, times the squared spacing of the level's points.
         folding: weight of the penalty on small Jacobian determinants.
         folding_margin: the determinant below which that penalty sets in.
@@ -31,6 +32,7 @@ class ObjectiveConfig:
     radius: float = 2.0
     floor: float = 0.01
     diffusion: float = 0.08
+    growth: float = 1.0
     bending: float = 0.0
     folding: float = 30.0
     folding_margin: float = 0.3
@@ -93,7 +95,7 @@ class Objective:
         u, grid, config = step.displacement, step.points, self.config
         total = u.new_zeros(())
         if config.diffusion:
-            total = total + config.diffusion * diffusion_loss(u, grid)
+            total = total + config.diffusion * config.growth**step.level * diffusion_loss(u, grid)
         if config.bending:
             total = total + config.bending * float(grid.spacing.max()) ** 2 * bending_loss(u, grid)
         if config.folding:

@@ -75,7 +75,8 @@ def _at_corner(slope: Tensor, axis: int, near: bool) -> Tensor:
 
 def _volume(edges: list[Tensor]) -> Tensor:
     if len(edges) == 2:
-        (a, b), (c, d) = edges
-        return a * d - b * c
+        a, b = edges
+        return a[0] * b[1] - a[1] * b[0]
     a, b, c = edges
-    return (torch.linalg.cross(a, b, dim=0) * c).sum(0)
+    normal: Tensor = torch.linalg.cross(a, b, dim=0)
+    return (normal * c).sum(0)

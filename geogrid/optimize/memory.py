@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import psutil
+import torch
 
 from geogrid.errors import GeogridError
 from geogrid.spatial import Grid
@@ -50,12 +51,25 @@ def check_memory(fixed: Grid, moving: Grid, scale: float, available: int | None 
     needed = estimate_bytes(fixed, moving, scale)
     if needed <= available:
         return needed
-    coarser = scale
-    while coarser < 64 * scale and estimate_bytes(fixed, moving, coarser) > available:
-        coarser *= 1.1
-    advice = f"use --resolution {math.ceil(coarser * 10) / 10:g} (mm)"
-    if estimate_bytes(fixed, moving, coarser) > available:
-        advice = "no resolution fits these grids; crop or downsample the files"
+    fitting = _fitting_scale(fixed, moving, scale, available)
+    advice = "no resolution fits these grids; crop or downsample the files"
     raise GeogridError(
-        f"not enough memory: about {needed / 2**30:.1f} GiB are needed at {scale:g} mm, {available / 2**30:.1f} GiB are free; {advice}"
+        f"not enough memory: about {needed / 2**30:.1f} GiB are needed at {scale:g} mm, {available / 2**30:.1f} GiB are free; "
+        + (advice if fitting is None else f"use --resolution {fitting:g} (mm)")
     )
+
+
+def coarsest_scale(fixed: Grid, moving: Grid) -> float:
+    """The finest scale in mm at which the smaller image has no more than 8 voxels along its longest axis."""
+    return min(float((torch.tensor(grid.shape) * grid.spacing).max()) for grid in (fixed, moving)) / 8
+
+
+def _fitting_scale(fixed: Grid, moving: Grid, scale: float, available: int) -> float | None:
+    """The smallest of 1.1, 1.2, 1.3 ... times a scale, to three digits, that fits and is still of use."""
+    for tenths in range(11, 641):
+        coarser = float(f"{scale * tenths / 10:.3g}")
+        if coarser > coarsest_scale(fixed, moving):
+            return None
+        if estimate_bytes(fixed, moving, coarser) <= available:
+            return coarser
+    return None

@@ -6,4 +6,14 @@ from geogrid.spatial.intensity import scale_intensities
 from geogrid.spatial.pyramid import finest_scale, pool_image, pool_mask
 from geogrid.spatial.sampling import inside_lattice, sample_lattice
 
-__all__ = ["Grid", "Image", "finest_scale", "inside_lattice", "map_points", "pool_image", "pool_mask", "sample_lattice", "scale_intensities"]
+__all__ = [
+    "Grid",
+    "Image",
+    "finest_scale",
+    "inside_lattice",
+    "map_points",
+    "pool_image",
+    "pool_mask",
+    "sample_lattice",
+    "scale_intensities",
+]

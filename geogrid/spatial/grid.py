@@ -10,7 +10,6 @@ from torch import Tensor
 
 from geogrid.errors import GeogridError
 
-
 MAX_SHEAR = 1e-4
 """Largest cosine between two axes of a grid: what ITK still accepts in a file with an sform only."""
 
@@ -66,7 +65,8 @@ class Grid:
     @property
     def spacing(self) -> Tensor:
         """Distance in mm between neighbours along each index axis, ``(dim,)`` float64."""
-        return torch.linalg.vector_norm(self.affine[:-1, :-1], dim=0)
+        lengths: Tensor = torch.linalg.vector_norm(self.affine[:-1, :-1], dim=0)
+        return lengths
 
     @property
     def frame(self) -> Tensor:
@@ -141,6 +141,10 @@ def _moved_origin(affine: Tensor, index: Tensor) -> Tensor:
 def _check_affine(affine: Tensor) -> None:
     if not torch.isfinite(affine).all():
         raise GeogridError("grid affine: has NaN or infinite entries; the file's sform/qform is damaged")
+    if (affine[-1] - torch.eye(len(affine), dtype=torch.float64)[-1]).abs().max() > 1e-6:
+        raise GeogridError(
+            f"grid affine: expected a last row of zeros and a one, got {affine[-1].tolist()}; is the matrix transposed?"
+        )
     linear = affine[:-1, :-1]
     spacing = linear.norm(dim=0)
     if spacing.min() <= 0 or abs(float(torch.linalg.det(linear / spacing.clamp_min(1e-12)))) < 1e-3:

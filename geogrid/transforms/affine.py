@@ -13,7 +13,7 @@ from geogrid.spatial import map_points
 
 @dataclass(frozen=True, eq=False)
 class AffineTransform:
-    """The affine map :math:`x \\mapsto A x + t` of world points in mm.
+    r"""The affine map :math:`x \mapsto A x + t` of world points in mm.
 
     Args:
         matrix: ``(dim + 1, dim + 1)`` homogeneous matrix; kept in float64 on the CPU.

@@ -28,15 +28,18 @@ class Inverse:
 
 
 def fit_affine(transform: Transform, grid: Grid, per_axis: int = 9) -> AffineTransform:
-    """The affine map nearest to a transform, in the least-squares sense over a coarse lattice that spans a grid."""
+    """The affine map nearest to a transform, in the least-squares sense over a coarse lattice that spans a grid.
+
+    Of the maps that are equally near (a grid of one slice leaves a direction open) it is the one that moves least.
+    """
     axes = [torch.linspace(0, n - 1, min(n, per_axis), dtype=torch.float64) for n in grid.shape]
     points = grid.index_to_world(torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, grid.dim))
-    mapped = transform(points.float()).double()
+    moved = transform(points.float()).double() - points
     center = points.mean(0)
     known = torch.cat([points - center, torch.ones(len(points), 1, dtype=torch.float64)], 1)
-    solution = torch.linalg.lstsq(known, mapped, driver="gelsd").solution.T
+    solution = torch.linalg.lstsq(known, moved, driver="gelsd").solution.T
     matrix = torch.eye(grid.dim + 1, dtype=torch.float64)
-    matrix[:-1, :-1] = solution[:, :-1]
+    matrix[:-1, :-1] += solution[:, :-1]
     matrix[:-1, -1] = solution[:, -1] - solution[:, :-1] @ center
     return AffineTransform(matrix)
 
@@ -67,7 +70,8 @@ def invert_points(
         return found
 
     def newton(x: Tensor, miss: Tensor) -> Tensor:
-        return torch.linalg.solve(_derivative(transform, x) + 1e-4 * torch.eye(x.shape[1]).to(x), miss)
+        solution: Tensor = torch.linalg.solve(_derivative(transform, x) + 1e-4 * torch.eye(x.shape[1]).to(x), miss)
+        return solution
 
     again = _descend(transform, points[missing], found.points[missing], newton, tolerance, max_iterations)
     better = again.residual < found.residual[missing]

@@ -31,4 +31,5 @@ def _determinant(matrix: Tensor) -> Tensor:
     """Written out: LAPACK takes ten times longer on millions of tiny matrices."""
     if matrix.shape[-1] == 2:
         return matrix[..., 0, 0] * matrix[..., 1, 1] - matrix[..., 0, 1] * matrix[..., 1, 0]
-    return (torch.linalg.cross(matrix[..., 0], matrix[..., 1]) * matrix[..., 2]).sum(-1)
+    normal: Tensor = torch.linalg.cross(matrix[..., 0], matrix[..., 1])
+    return (normal * matrix[..., 2]).sum(-1)

@@ -1,0 +1,83 @@
+"""The affine start survives large turns and shifts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from geogrid.optimize import AffineConfig, register_affine
+from geogrid.spatial import Image
+from geogrid.transforms import AffineTransform
+from tests.optimize.cases import affine_pair, errors_mm
+from tests.spatial.cases import flipped, homogeneous, rotation
+
+CASES = {
+    2: [((30.0,), (32.0, -24.0)), ((-30.0,), (-40.0, 0.0))],
+    3: [((30.0, 0.0, 0.0), (24.0, -24.0, 21.0)), ((0.0, -30.0, 0.0), (0.0, 40.0, 0.0)), ((0.0, 0.0, 30.0), (-40.0, 0.0, 0.0))],
+}
+
+
+def _motion(angles: tuple[float, ...], shift: tuple[float, ...]) -> AffineTransform:
+    return AffineTransform(homogeneous(rotation(angles), shift))
+
+
+@pytest.mark.parametrize(("angles", "shift"), [*CASES[2], *CASES[3]])
+def test_thirty_degrees_and_forty_millimetres_to_a_fraction_of_a_voxel(angles: tuple[float, ...], shift: tuple[float, ...]):
+    true = _motion(angles, shift)
+    fixed, moving = affine_pair(true)
+    assert errors_mm(AffineTransform.identity(true.dim), true, fixed.grid).mean() > 39
+    found, history = register_affine(fixed, moving, "rigid")
+    assert errors_mm(found, true, fixed.grid).max() < 1
+    identity = torch.eye(true.dim, dtype=torch.float64)
+    torch.testing.assert_close(found.linear.T @ found.linear, identity, atol=1e-6, rtol=0)
+    assert torch.linalg.det(found.linear) > 0
+    assert [entry.stage for entry in history] == ["affine"] * 3
+    assert [entry.level for entry in history] == [2, 1, 0]
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_stretch_is_found_as_no_rigid_map_could(dim: int):
+    linear = rotation(CASES[dim][0][0]) @ torch.diag(torch.tensor([1.12, 0.92, 1.05], dtype=torch.float64)[:dim])
+    true = AffineTransform(homogeneous(linear, CASES[dim][0][1]))
+    fixed, moving = affine_pair(true)
+    found = register_affine(fixed, moving, "affine")[0]
+    assert errors_mm(found, true, fixed.grid).max() < 4
+    nearest_rigid = homogeneous(rotation(CASES[dim][0][0]), CASES[dim][0][1])
+    assert errors_mm(AffineTransform(nearest_rigid), true, fixed.grid).max() > 4
+
+
+def test_auto_is_affine_and_none_trusts_the_headers():
+    fixed, moving = affine_pair(_motion(*CASES[2][0]))
+    auto, affine = (register_affine(fixed, moving, kind)[0] for kind in ("auto", "affine"))
+    assert torch.equal(auto.matrix, affine.matrix)
+    found, history = register_affine(fixed, moving, "none")
+    assert torch.equal(found.matrix, torch.eye(3, dtype=torch.float64))
+    assert history == []
+
+
+def test_intensity_scale_and_storage_do_not_matter():
+    true = _motion(*CASES[2][0])
+    fixed, moving = affine_pair(true)
+    other = Image((0.7 * moving.data + 0.1).flip(0), flipped(moving.grid, 0))
+    assert errors_mm(register_affine(fixed, other, "rigid")[0], true, fixed.grid).max() < 1
+
+
+def test_the_same_pair_twice_gives_the_same_bits():
+    fixed, moving = affine_pair(_motion(*CASES[2][1]))
+    assert torch.equal(register_affine(fixed, moving)[0].matrix, register_affine(fixed, moving)[0].matrix)
+
+
+def test_what_has_no_weight_is_not_looked_at():
+    true = _motion((10.0,), (8.0, -4.0))
+    fixed, moving = affine_pair(true)
+    left = (fixed.grid.points()[:, 0] < -10).reshape(fixed.grid.shape)
+    noise = torch.rand(fixed.grid.shape, generator=torch.Generator().manual_seed(0))
+    spoilt = Image(torch.where(left, noise, fixed.data), fixed.grid)
+    found = register_affine(spoilt, moving, "rigid", Image((~left).float(), fixed.grid))[0]
+    assert errors_mm(found, true, fixed.grid).max() < 2
+
+
+def test_settings_reach_the_search():
+    fixed, moving = affine_pair(_motion(*CASES[2][0]))
+    config = AffineConfig(scales=(1.0,), iterations=(5,), angles=(), num_starts=1)
+    assert len(register_affine(fixed, moving, "rigid", config=config)[1]) == 1

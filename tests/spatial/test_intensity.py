@@ -1,0 +1,75 @@
+"""Intensity scaling and the content's box, by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from geogrid.spatial import Image, scale_intensities
+from geogrid.spatial.intensity import content_box, grow_box
+from tests.spatial.cases import make_grid
+
+
+def _image(data: torch.Tensor) -> Image:
+    return Image(data, make_grid(data.shape, (1.0,) * data.dim()))
+
+
+def test_percentiles_become_zero_and_one():
+    data = torch.arange(1.0, 1001.0)[torch.randperm(1000, generator=torch.Generator().manual_seed(0))].reshape(40, 25)
+    scaled = scale_intensities(_image(data)).data
+    expected = ((data - 5) / (995 - 5)).clamp(0, 1.2)
+    torch.testing.assert_close(scaled, expected)
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(3.0, 0.0), (0.01, -4.0), (1.0, 1000.0)])
+def test_gain_and_offset_do_not_matter(gain: float, offset: float):
+    data = torch.rand(20, 30, generator=torch.Generator().manual_seed(1))
+    plain, changed = (scale_intensities(_image(d)).data for d in (data, gain * data + offset))
+    torch.testing.assert_close(plain, changed, atol=1e-3, rtol=0)
+
+
+def test_outliers_are_clamped_and_integers_are_taken():
+    data = torch.arange(1000).reshape(40, 25)
+    data[0, 0], data[0, 1] = 10_000, -10_000
+    scaled = scale_intensities(_image(data)).data
+    assert scaled.dtype == torch.float32
+    assert scaled[0, 0] == pytest.approx(1.2)
+    assert scaled[0, 1] == 0
+
+
+def test_what_is_not_valid_counts_for_nothing_and_becomes_zero():
+    data = torch.arange(1.0, 1001.0).reshape(40, 25)
+    valid = torch.ones(40, 25, dtype=torch.bool)
+    valid[20:] = False
+    spoilt = data.clone()
+    spoilt[20:] = 1e6
+    plain = scale_intensities(Image(data[:20], make_grid((20, 25), (1, 1)))).data
+    scaled = scale_intensities(_image(spoilt), valid).data
+    assert torch.equal(scaled[:20], plain)
+    assert scaled[20:].abs().max() == 0
+
+
+def test_a_speck_is_scaled_by_minimum_and_maximum():
+    data = torch.full((50, 50), 2.0)
+    data[7, 9] = 6.0
+    scaled = scale_intensities(_image(data)).data
+    assert scaled.sum() == 1
+    assert scaled[7, 9] == 1
+
+
+def test_a_constant_image_becomes_zero():
+    assert scale_intensities(_image(torch.full((4, 5), 7.0))).data.abs().max() == 0
+
+
+@pytest.mark.parametrize("shape", [(9, 8), (9, 8, 7)])
+def test_the_box_around_the_content(shape: tuple[int, ...]):
+    data = torch.zeros(shape)
+    first, last = (2, 1, 3)[: len(shape)], (5, 6, 3)[: len(shape)]
+    data[first], data[last], data[(0,) * len(shape)] = 0.06, 1.0, 0.05
+    assert content_box(_image(data)) == (first, tuple(b - a + 1 for a, b in zip(first, last, strict=True)))
+    assert content_box(_image(torch.zeros(shape))) == ((0,) * len(shape), shape)
+
+
+def test_a_box_grows_as_far_as_the_grid():
+    assert grow_box((2, 1), (3, 4), (1, 2), make_grid((9, 6), (1, 1))) == ((1, 0), (5, 6))
+    assert grow_box((2, 1), (3, 4), (0, 0), make_grid((9, 6), (1, 1))) == ((2, 1), (3, 4))
