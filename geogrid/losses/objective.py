@@ -19,7 +19,8 @@ class ObjectiveConfig:
     """Weights and sizes of an :class:`Objective`; none has a unit that depends on the images.
 
     Args:
-        radius: half width of the correlation window, in units of the level's scale.
+        radius: half width of the correlation window, in units of the level's scale; default 2 in 3-D and 4 in 2-D, so that a
+            window holds about a hundred samples.
         floor: standard deviation below which a window counts as flat, for intensities in about [0, 1].
         diffusion: weight of the mean squared derivative at the finest level.
         growth: factor by which that weight grows from level to level; coarse levels see few details and need more of it.
@@ -29,10 +30,10 @@ class ObjectiveConfig:
         level_weights: weight of each level's steps in the sum, level 0 first; default 1.
     """
 
-    radius: float = 2.0
+    radius: float | None = None
     floor: float = 0.01
-    diffusion: float = 0.08
-    growth: float = 1.0
+    diffusion: float = 0.06
+    growth: float = 2.0
     bending: float = 0.0
     folding: float = 30.0
     folding_margin: float = 0.3
@@ -121,9 +122,8 @@ class _LevelPair:
         weight = None if objective.fixed_weight is None else pool_image(objective.fixed_weight, scale).data
         self.moving_weight = None if objective.moving_weight is None else pool_image(objective.moving_weight, scale)
         config = objective.config
-        self.loss = LocalCorrelation(
-            self.fixed.data, self.fixed.grid.spacing.tolist(), config.radius * scale, weight, config.floor
-        )
+        radius = config.radius or (2.0 if self.fixed.dim == 3 else 4.0)
+        self.loss = LocalCorrelation(self.fixed.data, self.fixed.grid.spacing.tolist(), radius * scale, weight, config.floor)
         self._start: tuple[AffineTransform, Tensor, Tensor] | None = None
 
     def dissimilarity(self, step: Step, start: AffineTransform) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from geogrid.losses.lncc import LocalCorrelation
 from geogrid.optimize.history import HistoryEntry
 from geogrid.spatial import Grid, Image, pool_image
+from geogrid.spatial.pyramid import pool_factors
 from geogrid.spatial.sampling import normalization, sample_normalized
 from geogrid.transforms import AffineTransform
 
@@ -30,6 +31,8 @@ class AffineConfig:
         angles: turns in degrees, both ways about each axis, from which the search starts.
         num_starts: how many of them are followed by optimisation.
         radius: half width of the correlation window, in units of the scale.
+        wide_radius: half width of a second window, which the search and the coarsest scale also look at: in small windows of a
+            smooth image almost any two edges correlate, and only wide ones tell where they belong.
         stretch_penalty: weight of the squared logarithmic stretch, which holds directions that the images do not show.
     """
 
@@ -40,6 +43,7 @@ class AffineConfig:
     angles: tuple[float, ...] = (15.0, 30.0, 45.0)
     num_starts: int = 4
     radius: float = 2.0
+    wide_radius: float = 8.0
     stretch_penalty: float = 0.05
 
 
@@ -70,11 +74,12 @@ def register_affine(
     if kind == "none":
         return identity, []
     scale = max(float((torch.tensor(g.shape) * g.spacing).max()) for g in (fixed.grid, moving.grid)) / config.search_points
-    level = _Level(fixed, moving, weight, scale, config)
+    level = _Level(fixed, moving, weight, scale, config, wide=True)
     best = _search(level, config)
     history = []
     for number, (share, iterations) in enumerate(zip(config.scales, config.iterations, strict=True)):
-        level = _Level(fixed, moving, weight, max(share * scale, _scale_for(fixed.grid, config.max_points)), config)
+        if number:
+            level = _Level(fixed, moving, weight, max(share * scale, _scale_for(fixed.grid, config.max_points)), config)
         best = level.optimize(best, kind == "rigid", iterations)
         history.append(HistoryEntry("affine", len(config.scales) - 1 - number, iterations, level.loss_of(best)))
     return best, history
@@ -83,7 +88,7 @@ def register_affine(
 def _scale_for(grid: Grid, max_points: int) -> float:
     """The scale in mm at which a grid has about ``max_points`` points."""
     scale = float(grid.spacing.min())
-    while math.prod(max(1, math.ceil(n * min(1.0, float(s) / scale))) for n, s in zip(grid.shape, grid.spacing)) > max_points:  # noqa: B905
+    while grid.pool(pool_factors(grid, scale)).num_points > max_points:
         scale *= 1.1
     return scale
 
@@ -91,12 +96,15 @@ def _scale_for(grid: Grid, max_points: int) -> float:
 class _Level:
     """The pair at one scale: evaluates and improves affine maps."""
 
-    def __init__(self, fixed: Image, moving: Image, weight: Image | None, scale: float, config: AffineConfig) -> None:
+    def __init__(
+        self, fixed: Image, moving: Image, weight: Image | None, scale: float, config: AffineConfig, wide: bool = False
+    ) -> None:
         self.fixed, self.moving = pool_image(fixed, scale), pool_image(moving, scale)
         self.config = config
         grid = self.fixed.grid
         weights = None if weight is None else pool_image(weight, scale).data
-        self.loss = LocalCorrelation(self.fixed.data, grid.spacing.tolist(), config.radius * scale, weights)
+        radii = (config.radius, config.wide_radius) if wide else (config.radius,)
+        self.losses = [LocalCorrelation(self.fixed.data, grid.spacing.tolist(), r * scale, weights) for r in radii]
         axis_scale, axis_shift = normalization(self.moving.grid.shape)
         normalize = torch.eye(grid.dim + 1, dtype=torch.float64)
         normalize[:-1, :-1], normalize[:-1, -1] = torch.diag(axis_scale), axis_shift
@@ -111,9 +119,10 @@ class _Level:
         warped = sample_normalized(self.moving.data[None], position)[0].reshape(self.fixed.grid.shape)
         with torch.no_grad():
             inside = (position.abs() <= 1.02).all(-1).reshape(self.fixed.grid.shape)
-        return self.loss(warped * inside)
+        return torch.stack([loss(warped * inside) for loss in self.losses]).mean()
 
     def loss_of(self, transform: AffineTransform) -> float:
+        """The loss of a map."""
         with torch.no_grad():
             return float(self.value(transform.matrix))
 

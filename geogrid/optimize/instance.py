@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
-from torch import Tensor
 
 from geogrid.losses import Objective
 from geogrid.optimize.history import HistoryEntry, Progress, no_progress
@@ -22,7 +22,8 @@ class InstanceConfig:
     """Settings of :func:`optimize_displacement`.
 
     Args:
-        point_spacing: distance between a level's points, in units of its scale.
+        point_spacing: distance between a level's points, in units of its scale; default 2 in 3-D, and 1 in 2-D, where points
+            are few.
         iterations: most iterations per level, the finest first; the last entry holds for all coarser levels.
         rate: step length of Adam per level, in units of the level's scale, the finest first; likewise.
         coarsest_points: the coarsest level has about this many voxels along the longest axis.
@@ -30,12 +31,12 @@ class InstanceConfig:
         tolerance: absolute; the loss lies between -1 and 0.
     """
 
-    point_spacing: float = 2.0
+    point_spacing: float | None = None
     iterations: tuple[int, ...] = (15, 30)
     rate: tuple[float, ...] = (0.1, 0.2, 0.3)
-    coarsest_points: int = 24
-    patience: int = 5
-    tolerance: float = 5e-4
+    coarsest_points: int = 12
+    patience: int = 8
+    tolerance: float = 2e-4
 
     def of_level(self, values: Sequence[float], level: int) -> float:
         """The entry for a level."""
@@ -45,7 +46,7 @@ class InstanceConfig:
 def num_levels(grid: Grid, scale: float, config: InstanceConfig) -> int:
     """Levels from the finest scale to the one at which the longest axis has about ``coarsest_points`` voxels."""
     extent = float((torch.tensor(grid.shape) * grid.spacing).max())
-    return 1 + max(0, math.floor(math.log2(max(1.0, extent / (scale * config.coarsest_points)))))
+    return 1 + math.floor(math.log2(max(1.0, extent / (scale * config.coarsest_points))))
 
 
 def optimize_displacement(
@@ -73,7 +74,8 @@ def optimize_displacement(
     config = config or InstanceConfig()
     history: list[HistoryEntry] = []
     for number, level in enumerate(levels):
-        step, losses = _optimize_level(objective, trajectory, level, config, lambda f, n=number: progress("deformable", (n + f) / len(levels)))
+        done = partial(_report, progress, number, len(levels))
+        step, losses = _optimize_level(objective, trajectory, level, config, done)
         trajectory = trajectory.append(step)
         history += [HistoryEntry("deformable", level, i, loss) for i, loss in enumerate(losses)]
         if level:
@@ -81,35 +83,56 @@ def optimize_displacement(
     return trajectory, history
 
 
-def _optimize_level(objective, trajectory, level, config, report):  # type: ignore[no-untyped-def]
-    scale = objective.scale * 2**level
-    points = objective.fixed.grid.pool(pool_factors(objective.fixed.grid, config.point_spacing * scale))
-    device = objective.fixed.data.device
-    inherited = (
-        trajectory.steps[-1].inherit(points) if trajectory.steps else torch.zeros(points.dim, *points.shape, device=device)
-    )
-    step = Step(level, scale, points, inherited)
-    smooth = [smoothing_matrix(n).to(device) for n in points.shape]
-    unknown = torch.zeros_like(inherited, requires_grad=True)
-    iterations = int(config.of_level(config.iterations, level))
-    rate = config.of_level(config.rate, level) * scale
+def _report(progress: Progress, number: int, count: int, fraction: float) -> None:
+    progress("deformable", (number + fraction) / count)
+
+
+def _optimize_level(
+    objective: Objective,
+    trajectory: Trajectory,
+    level: int,
+    config: InstanceConfig,
+    report: Callable[[float], None],
+) -> tuple[Step, list[float]]:
+    """The best step of a level and the loss at each iteration.
+
+    The unknowns are in units of the scale and along the axes of the fixed lattice, so that neither the unit of length nor the
+    orientation of the scanner changes what Adam does.
+    """
+    start = _inherited_step(objective, trajectory, level, config)
+    to_world = (start.scale * start.points.frame).to(start.displacement)
+    smooth = [smoothing_matrix(n).to(start.displacement) for n in start.points.shape]
+    unknown = torch.zeros_like(start.displacement, requires_grad=True)
+    iterations, rate = int(config.of_level(config.iterations, level)), config.of_level(config.rate, level)
     optimizer = torch.optim.Adam([unknown], lr=rate, betas=(0.9, 0.99))
     losses: list[float] = []
-    best: tuple[float, Tensor] = (math.inf, inherited)
+    best = (math.inf, start)
     for iteration in range(iterations):
-        optimizer.param_groups[0]["lr"] = rate * (1 - 0.8 * iteration / iterations)
-        moved = replace(step, displacement=inherited + apply_per_axis(smooth, unknown))
-        loss = objective.step_loss(moved, trajectory.start)
+        own = (to_world @ apply_per_axis(smooth, unknown).flatten(1)).reshape(unknown.shape)
+        step = replace(start, displacement=start.displacement + own)
+        loss = objective.step_loss(step, trajectory.start)
         losses.append(float(loss.detach()))
         if losses[-1] < best[0]:
-            best = (losses[-1], moved.displacement.detach())
+            best = (losses[-1], replace(step, displacement=step.displacement.detach()))
         if _stalled(losses, config):
             break
+        optimizer.param_groups[0]["lr"] = rate * (1 - 0.8 * iteration / iterations)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         report((iteration + 1) / iterations)
-    return replace(step, displacement=best[1]), losses
+    return best[1], losses
+
+
+def _inherited_step(objective: Objective, trajectory: Trajectory, level: int, config: InstanceConfig) -> Step:
+    """The points of a level with the displacement that they inherit."""
+    scale = objective.scale * 2**level
+    grid = objective.fixed.grid
+    spacing = config.point_spacing or (2.0 if grid.dim == 3 else 1.0)
+    points = grid.pool(pool_factors(grid, spacing * scale))
+    if trajectory.steps:
+        return Step(level, scale, points, trajectory.steps[-1].inherit(points))
+    return Step(level, scale, points, torch.zeros(points.dim, *points.shape, device=objective.fixed.data.device))
 
 
 def _stalled(losses: list[float], config: InstanceConfig) -> bool:

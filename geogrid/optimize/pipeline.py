@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
@@ -84,17 +85,23 @@ def optimize_pair(
     objective = Objective(fixed, moving, scale, config.objective, fixed_weight, moving_weight)
     levels = list(range(num_levels(fixed.grid, scale, config.instance) - 1, -1, -1))
     num_coarse = max(1, len(levels) - 2)
-    progress("coarse levels", 0.1)
-    candidates = {
-        name: optimize_displacement(objective, Trajectory(start, ()), levels[:num_coarse], config.instance)
-        for name, start in starts.items()
-    }
+    candidates = {}
+    for number, (name, start) in enumerate(starts.items()):
+        share = partial(_part, progress, 0.15 + 0.1 * number / len(starts), 0.1 / len(starts))
+        candidates[name] = optimize_displacement(
+            objective, Trajectory(start, ()), levels[:num_coarse], config.instance, share
+        )
     best = min(candidates, key=lambda name: min(e.loss for e in candidates[name][1] if e.level == levels[num_coarse - 1]))
     trajectory, coarse_history = candidates[best]
     trajectory, fine_history = optimize_displacement(
-        objective, trajectory, levels[num_coarse:], config.instance, lambda m, f: progress(m, 0.2 + 0.8 * f)
+        objective, trajectory, levels[num_coarse:], config.instance, partial(_part, progress, 0.25, 0.75)
     )
+    progress("deformable", 1.0)
     return Solution(trajectory, [*history, *coarse_history, *fine_history], fixed.grid, best)
+
+
+def _part(progress: Progress, begin: float, length: float, message: str, fraction: float) -> None:
+    progress(message, begin + length * fraction)
 
 
 def _cropped(
