@@ -60,11 +60,10 @@ def machine(device: torch.device) -> Metrics:
 
 def _similarity(pair: Pair, moments: dict[str, Transform]) -> Metrics:
     fixed, moving = (scale_intensities(f.image, pair.weight(s)) for s, f in (("fixed", pair.fixed), ("moving", pair.moving)))
-    weight = pair.weight("fixed")
+    mask = pair.weight("fixed")
+    content = content_mask(pair.fixed.image, None if mask is None else Image(mask, fixed.grid))
     spacing = fixed.grid.spacing
-    loss = LocalCorrelation(
-        fixed.data, spacing.tolist(), 2 * float(spacing.max()), None if weight is None else weight.float(), floor=0.01
-    )
+    loss = LocalCorrelation(fixed.data, spacing.tolist(), 2 * float(spacing.max()), content.float(), floor=0.01)
     return {f"lncc_{m}": _rounded(-loss(warp_image(moving, t, fixed.grid).data)) for m, t in moments.items()}
 
 

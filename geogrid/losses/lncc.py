@@ -15,9 +15,13 @@ class LocalCorrelation:
     r"""Squared local correlation between one image and others on the same lattice, as a loss.
 
     With window means :math:`\bar f = \mathrm{box}(f)`, covariance :math:`c = \overline{fm} - \bar f \bar m` and variances
-    :math:`v_f, v_m`, each raised by a floor :math:`\varepsilon`,
+    :math:`v_f, v_m`,
 
-    .. math:: L = -\frac{\sum_x w(x)\, c^2(x) / (v_f(x)\, v_m(x))}{\sum_x w(x)} .
+    .. math:: L = -\frac{1}{\sum_x w(x)} \sum_x w(x) \frac{(c + \varepsilon)^2}{(v_f + \varepsilon)(v_m + \varepsilon)} .
+
+    The floor :math:`\varepsilon` acts like a faint texture that both images share: a window that is flat in both counts as a
+    match, one that is flat in a single image as none, and equal images are an optimum. (With the floor below the line only,
+    more contrast in the moving image would pay, and equal images would drift apart.)
 
     Windows are boxes of about ``2 radius`` mm, cut at the border of the lattice. The statistics of the fixed image are kept.
     Neither value nor gradient changes when an intensity is multiplied or shifted, up to the floor.
@@ -27,7 +31,7 @@ class LocalCorrelation:
         spacing: mm between points along each axis.
         radius: half width of the window in mm; at least one neighbour on each side is used.
         weight: ``(*shape)`` weight of each window in [0, 1]; default 1.
-        floor: standard deviation, in intensity units, below which a window counts as flat.
+        floor: standard deviation :math:`\sqrt\varepsilon`, in intensity units, below which a window counts as flat.
 
     Example:
         >>> image = torch.rand(9, 8, generator=torch.Generator().manual_seed(0))
@@ -48,7 +52,10 @@ class LocalCorrelation:
         self.fixed_variance = (square - mean * mean).clamp_min_(0) + self.floor
 
     def __call__(self, moving: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The loss, in [-1, 0], of a ``(*shape)`` image on the same lattice; ``weight`` multiplies the fixed weight."""
+        """The loss of a ``(*shape)`` image on the same lattice, from -1 (a match in every window) to 0.
+
+        ``weight`` multiplies the fixed weight.
+        """
         total = self.weight if weight is None else self.weight * weight
         total = total / total.sum().clamp_min(1e-12)
         loss: Tensor = _LocalCorrelation.apply(  # type: ignore[no-untyped-call]
@@ -67,7 +74,7 @@ class _LocalCorrelation(torch.autograd.Function):
     ) -> Tensor:  # fmt: skip
         mean, square, product = box_mean(torch.stack([moving, moving * moving, fixed * moving]), radii)
         variance = square.addcmul_(mean, mean, value=-1).clamp_min_(0).add_(floor)
-        covariance = product.addcmul_(fixed_mean, mean, value=-1)
+        covariance = product.addcmul_(fixed_mean, mean, value=-1).add_(floor)
         slope = covariance / (fixed_variance * variance)
         value: Tensor = -(weight * covariance * slope).sum()
         slope.mul_(weight)

@@ -26,7 +26,7 @@ def _slow(fixed: Tensor, moving: Tensor, weight: Tensor, radii: tuple[int, ...],
         box = tuple(slice(max(0, c - r), c + r + 1) for c, r in zip(center, radii, strict=True))
         f, m = fixed[box].flatten(), moving[box].flatten()
         f, m = f - f.mean(), m - m.mean()
-        correlation = (f * m).mean() ** 2 / ((f * f).mean() + floor**2) / ((m * m).mean() + floor**2)
+        correlation = ((f * m).mean() + floor**2) ** 2 / ((f * f).mean() + floor**2) / ((m * m).mean() + floor**2)
         total = total - weight[center] * correlation
     return total / weight.sum()
 
@@ -79,15 +79,27 @@ def test_bounds_and_symmetry(shape: tuple[int, ...]):
     spacing = (1.0,) * len(shape)
     loss = LocalCorrelation(fixed, spacing, 2.0)
     torch.testing.assert_close(loss(moving), LocalCorrelation(moving, spacing, 2.0)(fixed))
-    torch.testing.assert_close(loss(moving), loss(-moving))
-    assert -1 <= loss(fixed) < loss(moving) < 0
-    assert LocalCorrelation(fixed, spacing, 2.0, floor=1e-6)(fixed) == pytest.approx(-1)
+    assert loss(fixed) == pytest.approx(-1)
+    assert -1 < loss(moving) < 0
+    sharp = LocalCorrelation(fixed, spacing, 2.0, floor=1e-6)
+    torch.testing.assert_close(sharp(moving), sharp(-moving), atol=1e-6, rtol=0)
 
 
-def test_flat_windows_count_as_uncorrelated():
+def test_flat_in_both_is_a_match_flat_in_one_is_none():
     fixed, moving = _images((8, 8))
-    assert LocalCorrelation(fixed, (1.0, 1.0), 2.0)(torch.full_like(moving, 0.7)) == pytest.approx(0, abs=1e-12)
-    assert LocalCorrelation(torch.zeros_like(fixed), (1.0, 1.0), 2.0)(moving) == 0
+    flat = torch.full_like(moving, 0.7)
+    assert LocalCorrelation(flat, (1.0, 1.0), 2.0)(3 * flat) == pytest.approx(-1)
+    assert LocalCorrelation(fixed, (1.0, 1.0), 2.0, floor=1e-4)(flat) == pytest.approx(0, abs=1e-5)
+    assert LocalCorrelation(flat, (1.0, 1.0), 2.0, floor=1e-4)(moving) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(9, 8), (6, 7, 5)])
+def test_equal_images_are_a_stationary_point(shape: tuple[int, ...]):
+    (fixed,) = _images(shape, 1)
+    moving = fixed.clone().requires_grad_()
+    loss = LocalCorrelation(fixed, (1.0,) * len(shape), 2.0, floor=0.3)
+    (grad,) = torch.autograd.grad(loss(moving), moving)
+    assert grad.abs().max() < 1e-10
 
 
 def test_weight_zero_everywhere_is_zero_and_its_scale_does_not_matter():
