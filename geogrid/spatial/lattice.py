@@ -60,9 +60,12 @@ def smoothing_matrix(num_points: int) -> Tensor:
 
 
 def apply_per_axis(matrices: Sequence[Tensor], values: Tensor) -> Tensor:
-    """Multiplies channel-first lattice values ``(channels, *shape)`` by one matrix per axis; differentiable in the values."""
-    for axis, matrix in enumerate(matrices, start=1):
-        shape = values.shape
-        flat = values.reshape(-1, shape[axis], shape[axis + 1 :].numel())
-        values = torch.matmul(matrix, flat).reshape(*shape[:axis], matrix.shape[0], *shape[axis + 1 :])
-    return values
+    """Multiplies channel-first lattice values ``(channels, *shape)`` by one matrix per axis; differentiable in the values.
+
+    The last axis goes first, while the values are few. ``einsum`` lays the middle axis out for one large product, where
+    ``matmul`` would make one small product per row.
+    """
+    values = values @ matrices[-1].T
+    if len(matrices) == 3:
+        values = torch.einsum("ij,cajb->caib", matrices[1], values)
+    return (matrices[0] @ values.flatten(2)).reshape(values.shape[0], -1, *values.shape[2:])

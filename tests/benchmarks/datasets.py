@@ -131,7 +131,7 @@ def _render(source: Path, stem: Path, seed: int) -> None:
     for value in np.unique(labels[labels > 0]):
         table[value] = _BRIGHTNESS.get(int(value), _OTHER_TISSUE) * (1 + 0.04 * rng.standard_normal())
     texture = ndimage.gaussian_filter(rng.standard_normal(labels.shape, dtype=np.float32), 1.0)
-    image = ndimage.gaussian_filter(table[labels] * (1 + 0.33 * texture), 0.6)
+    image = ndimage.gaussian_filter(table[labels] * (1 + 0.05 / 0.15 * texture), 0.6)
     half = tuple(n // 2 for n in image.shape)
     image = image.reshape(half[0], 2, half[1], 2, half[2], 2).mean((1, 3, 5))
     bias = ndimage.zoom(rng.standard_normal((4, 4, 4)), [n / 4 for n in half], order=3)[: half[0], : half[1], : half[2]]
