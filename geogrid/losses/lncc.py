@@ -10,6 +10,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from geogrid.spatial.lattice import apply_per_axis
+
+WIDEST_BY_ADDS = 5
+"""Half width in points up to which box sums are made of shifted adds."""
+
 
 class LocalCorrelation:
     r"""Squared local correlation between one image and others on the same lattice, as a loss.
@@ -99,7 +104,12 @@ def window_radii(shape: Sequence[int], spacing: Sequence[float], radius: float) 
 
 
 def box_mean(values: Tensor, radii: Sequence[int]) -> Tensor:
-    """Means over boxes cut at the border, of ``(channels, *shape)`` values."""
+    """Means over boxes cut at the border, of ``(channels, *shape)`` values.
+
+    Narrow boxes are summed by shifted adds, wide ones by one product per axis, whichever is faster.
+    """
+    if max(radii) > WIDEST_BY_ADDS:
+        return apply_per_axis([_mean_matrix(n, r).to(values) for n, r in zip(values.shape[1:], radii, strict=True)], values)
     for axis, radius in enumerate(radii, start=1):
         values = _box_sum(values, axis, radius).div_(_box_count(values, axis, radius))
     return values
@@ -107,9 +117,17 @@ def box_mean(values: Tensor, radii: Sequence[int]) -> Tensor:
 
 def box_mean_adjoint(values: Tensor, radii: Sequence[int]) -> Tensor:
     """The transpose of :func:`box_mean`."""
+    if max(radii) > WIDEST_BY_ADDS:
+        return apply_per_axis([_mean_matrix(n, r).T.to(values) for n, r in zip(values.shape[1:], radii, strict=True)], values)
     for axis, radius in enumerate(radii, start=1):
         values = _box_sum(values / _box_count(values, axis, radius), axis, radius)
     return values
+
+
+def _mean_matrix(size: int, radius: int) -> Tensor:
+    place = torch.arange(size)
+    band = ((place[:, None] - place).abs() <= radius).double()
+    return band / band.sum(1, keepdim=True)
 
 
 def _box_sum(values: Tensor, axis: int, radius: int) -> Tensor:

@@ -32,7 +32,7 @@ class ObjectiveConfig:
 
     radius: float | None = None
     floor: float = 0.01
-    diffusion: float = 0.06
+    diffusion: float = 0.04
     growth: float = 2.0
     bending: float = 0.0
     folding: float = 30.0

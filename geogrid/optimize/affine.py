@@ -30,6 +30,7 @@ class AffineConfig:
         max_points: the finest scale is coarsened until the fixed image has no more points than this.
         angles: turns in degrees, both ways about each axis, from which the search starts.
         num_starts: how many of them are followed by optimisation.
+        search_iterations: L-BFGS iterations from each of them.
         radius: half width of the correlation window, in units of the scale.
         wide_radius: half width of a second window, which the search and the coarsest scale also look at: in small windows of a
             smooth image almost any two edges correlate, and only wide ones tell where they belong.
@@ -38,10 +39,11 @@ class AffineConfig:
 
     search_points: int = 24
     scales: tuple[float, ...] = (1.0, 0.5, 0.25)
-    iterations: tuple[int, ...] = (30, 20, 10)
-    max_points: int = 150_000
+    iterations: tuple[int, ...] = (20, 12, 8)
+    max_points: int = 60_000
     angles: tuple[float, ...] = (15.0, 30.0, 45.0)
-    num_starts: int = 4
+    num_starts: int = 3
+    search_iterations: int = 12
     radius: float = 2.0
     wide_radius: float = 8.0
     stretch_penalty: float = 0.05
@@ -175,7 +177,7 @@ def _search(level: _Level, config: AffineConfig) -> AffineTransform:
     """The best of the starts at the coarsest scale, the most promising ones after rigid steps."""
     starts = _starts(level.fixed, level.moving, config.angles)
     ranked = sorted(starts, key=level.loss_of)[: config.num_starts]
-    return min((level.optimize(start, True, config.iterations[0]) for start in [starts[0], *ranked]), key=level.loss_of)
+    return min((level.optimize(start, True, config.search_iterations) for start in [starts[0], *ranked]), key=level.loss_of)
 
 
 def _starts(fixed: Image, moving: Image, angles: tuple[float, ...]) -> list[AffineTransform]:

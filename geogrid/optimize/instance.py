@@ -32,8 +32,8 @@ class InstanceConfig:
     """
 
     point_spacing: float | None = None
-    iterations: tuple[int, ...] = (15, 30)
-    rate: tuple[float, ...] = (0.1, 0.2, 0.3)
+    iterations: tuple[int, ...] = (8, 25)
+    rate: tuple[float, ...] = (0.15, 0.25, 0.35)
     coarsest_points: int = 12
     patience: int = 8
     tolerance: float = 2e-4

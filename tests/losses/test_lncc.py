@@ -32,7 +32,7 @@ def _slow(fixed: Tensor, moving: Tensor, weight: Tensor, radii: tuple[int, ...],
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("radius", [1.0, 2.0])
+@pytest.mark.parametrize("radius", [1.0, 2.0, 6.0])
 def test_equals_the_definition(shape: tuple[int, ...], radius: float):
     fixed, moving, weight = _images(shape, 3)
     radii = tuple(min(n - 1, int(radius)) for n in shape)
