@@ -1,6 +1,23 @@
 """geogrid: deformable registration of images and points, in millimetres."""
 
+from typing import TYPE_CHECKING, Any
+
 from geogrid.errors import GeogridError, GeogridWarning
-from geogrid.registration import Registration, register
+
+if TYPE_CHECKING:
+    from geogrid.registration import Registration, register
 
 __all__ = ["GeogridError", "GeogridWarning", "Registration", "register"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads torch only when a registration is asked for, so that ``geogrid --help`` answers at once."""
+    if name in ("Registration", "register"):
+        from geogrid import registration
+
+        return getattr(registration, name)
+    raise AttributeError(f"module 'geogrid' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

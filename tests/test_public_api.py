@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
@@ -48,7 +49,7 @@ def public_things(module: ModuleType) -> Iterator[tuple[str, object]]:
 
 
 def is_documentable(member: object) -> bool:
-    return inspect.isroutine(member) or isinstance(member, property | classmethod | staticmethod)
+    return inspect.isroutine(member) or isinstance(member, property | cached_property | classmethod | staticmethod)
 
 
 def test_every_package_has_a_page_and_every_page_a_package() -> None:
@@ -88,5 +89,7 @@ def test_nothing_public_comes_from_elsewhere(module: str) -> None:
 
 
 def is_ours(thing: object) -> bool:
+    if isinstance(thing, cached_property):
+        thing = thing.func
     origin = thing.fget if isinstance(thing, property) else getattr(thing, "__func__", thing)
     return getattr(origin, "__module__", "").split(".")[0] == "geogrid"

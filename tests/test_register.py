@@ -156,7 +156,6 @@ def test_storage_changes_nothing_in_3d(known: tuple[tuple[Arrays, Arrays], Regis
     np.testing.assert_allclose(other.warped.get_fdata(), restore(first.warped.get_fdata(), np.eye(4), *LIA)[0], atol=0.5)
 
 
-@pytest.mark.xfail(strict=True, reason="optimize/instance.py takes Adam's steps along world axes instead of the frame's")
 @pytest.mark.parametrize(("dim", "angles"), [(2, (33,)), (3, (25, -10, 15))])
 def test_a_rigid_motion_of_the_world_moves_the_answer(dim: int, angles: tuple[float, ...]) -> None:
     motion = affine_map(angles, (1,) * dim, (40, -30, 20)[:dim])
@@ -168,16 +167,7 @@ def test_a_rigid_motion_of_the_world_moves_the_answer(dim: int, angles: tuple[fl
     assert there.metrics["lncc_after"] == pytest.approx(here.metrics["lncc_after"], abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    "unit",
-    [
-        0.03,
-        pytest.param(
-            700.0,
-            marks=pytest.mark.xfail(strict=True, reason="optimize/instance.py gives Adam millimetres, not units of the scale"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("unit", [0.03, 700.0])
 def test_the_size_of_the_world_does_not_matter(flat: tuple[tuple[Arrays, Arrays], Registration], unit: float) -> None:
     """Voxels of 0.05 mm and of a metre: the same numbers in other units."""
     (fixed, moving), first = flat

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -129,8 +129,8 @@ class _LevelPair:
     def dissimilarity(self, step: Step, start: AffineTransform) -> Tensor:
         """Reads the moving image where the step has brought the fixed voxels, and compares."""
         base, linear = self._positions(start)
-        displacement = step.inherit(self.fixed.grid)
-        position = base + (linear @ displacement.reshape(len(linear), -1)).T
+        moved = (linear @ step.displacement.flatten(1)).reshape(step.displacement.shape)
+        position = base + replace(step, displacement=moved).inherit(self.fixed.grid).flatten(1).T
         shape = self.fixed.grid.shape
         weight = None
         if self.moving_weight is not None:

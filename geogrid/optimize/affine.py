@@ -6,7 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 from torch import Tensor
 
 from geogrid.losses.lncc import LocalCorrelation
@@ -69,7 +72,7 @@ def register_affine(
         config: settings.
 
     Returns:
-        The map, and the loss after each level.
+        The map, and the loss at each evaluation of the refinement.
     """
     config = config or AffineConfig()
     identity = AffineTransform.identity(fixed.dim)
@@ -78,12 +81,13 @@ def register_affine(
     scale = max(float((torch.tensor(g.shape) * g.spacing).max()) for g in (fixed.grid, moving.grid)) / config.search_points
     level = _Level(fixed, moving, weight, scale, config, wide=True)
     best = _search(level, config)
-    history = []
+    history: list[HistoryEntry] = []
     for number, (share, iterations) in enumerate(zip(config.scales, config.iterations, strict=True)):
         if number:
             level = _Level(fixed, moving, weight, max(share * scale, _scale_for(fixed.grid, config.max_points)), config)
-        best = level.optimize(best, kind == "rigid", iterations)
-        history.append(HistoryEntry("affine", len(config.scales) - 1 - number, iterations, level.loss_of(best)))
+        losses: list[float] = []
+        best = level.optimize(best, kind == "rigid", iterations, losses)
+        history += [HistoryEntry("affine", len(config.scales) - 1 - number, i, loss) for i, loss in enumerate(losses)]
     return best, history
 
 
@@ -128,29 +132,33 @@ class _Level:
         with torch.no_grad():
             return float(self.value(transform.matrix))
 
-    def optimize(self, start: AffineTransform, rigid: bool, iterations: int) -> AffineTransform:
-        """Improves a map by a motion of the moving space; returns the start when nothing better is found."""
+    def optimize(
+        self, start: AffineTransform, rigid: bool, iterations: int, losses: list[float] | None = None
+    ) -> AffineTransform:
+        """Improves a map by a motion of the moving space; returns the start when nothing better is found.
+
+        Each evaluation of the loss is added to ``losses``.
+        """
         dim = self.fixed.dim
         center = start(self.fixed.grid.center[None])[0]
         sizes = (dim * (dim - 1) // 2, dim, 0 if rigid else dim * (dim + 1) // 2)
-        unknowns = torch.zeros(sum(sizes), dtype=torch.float64, requires_grad=True)
-        optimizer = torch.optim.LBFGS(
-            [unknowns], max_iter=iterations, line_search_fn="strong_wolfe", tolerance_change=1e-6, tolerance_grad=1e-5
-        )
 
-        def matrix() -> Tensor:
+        def matrix(unknowns: Tensor) -> Tensor:
             turn, shift, stretch = unknowns.split(sizes)
             return _motion(turn, shift * self.radius_mm, stretch, center) @ start.matrix
 
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            loss = self.value(matrix()) + self.config.stretch_penalty * unknowns[-sizes[2] or len(unknowns) :].square().sum()
-            loss.backward()  # type: ignore[no-untyped-call]
-            return loss
+        def evaluate(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            unknowns = torch.tensor(values, requires_grad=True)
+            value = self.value(matrix(unknowns))
+            if losses is not None:
+                losses.append(float(value.detach()))
+            loss = value + self.config.stretch_penalty * unknowns.split(sizes)[2].square().sum()
+            (gradient,) = torch.autograd.grad(loss, unknowns)
+            return float(loss.detach()), gradient.numpy()
 
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
-        found = AffineTransform(matrix())
-        return found if self.loss_of(found) <= self.loss_of(start) else start
+        found = minimize(evaluate, np.zeros(sum(sizes)), jac=True, method="L-BFGS-B", options={"maxiter": iterations})
+        better = AffineTransform(matrix(torch.tensor(found.x)))
+        return better if self.loss_of(better) <= self.loss_of(start) else start
 
 
 def _motion(turn: Tensor, shift: Tensor, stretch: Tensor, center: Tensor) -> Tensor:
@@ -170,7 +178,8 @@ def _motion(turn: Tensor, shift: Tensor, stretch: Tensor, center: Tensor) -> Ten
 def _exponential_of_skew(turn: Tensor, dim: int) -> Tensor:
     rows, columns = torch.triu_indices(dim, dim, offset=1)
     upper = torch.zeros(dim, dim, dtype=torch.float64).index_put((rows, columns), turn)
-    return torch.linalg.matrix_exp(upper - upper.T)
+    rotation: Tensor = torch.linalg.matrix_exp(upper - upper.T)
+    return rotation
 
 
 def _search(level: _Level, config: AffineConfig) -> AffineTransform:

@@ -10,11 +10,12 @@ from functools import partial
 import torch
 
 from geogrid.losses import Objective
+from geogrid.optimize.adam import Adam
 from geogrid.optimize.history import HistoryEntry, Progress, no_progress
 from geogrid.spatial import Grid
 from geogrid.spatial.lattice import apply_per_axis, smoothing_matrix
 from geogrid.spatial.pyramid import pool_factors
-from geogrid.transforms import AffineTransform, Step, Trajectory
+from geogrid.transforms import Step, Trajectory
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class InstanceConfig:
     """
 
     point_spacing: float | None = None
-    iterations: tuple[int, ...] = (8, 25)
-    rate: tuple[float, ...] = (0.15, 0.25, 0.35)
+    iterations: tuple[int, ...] = (6, 20)
+    rate: tuple[float, ...] = (0.3, 0.5, 0.7)
     coarsest_points: int = 12
     patience: int = 8
     tolerance: float = 2e-4
@@ -104,7 +105,7 @@ def _optimize_level(
     smooth = [smoothing_matrix(n).to(start.displacement) for n in start.points.shape]
     unknown = torch.zeros_like(start.displacement, requires_grad=True)
     iterations, rate = int(config.of_level(config.iterations, level)), config.of_level(config.rate, level)
-    optimizer = torch.optim.Adam([unknown], lr=rate, betas=(0.9, 0.99))
+    adam = Adam(unknown)
     losses: list[float] = []
     best = (math.inf, start)
     for iteration in range(iterations):
@@ -116,10 +117,8 @@ def _optimize_level(
             best = (losses[-1], replace(step, displacement=step.displacement.detach()))
         if _stalled(losses, config):
             break
-        optimizer.param_groups[0]["lr"] = rate * (1 - 0.8 * iteration / iterations)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        (gradient,) = torch.autograd.grad(loss, unknown)
+        adam.step(gradient, rate * (1 - 0.8 * iteration / iterations))
         report((iteration + 1) / iterations)
     return best[1], losses
 

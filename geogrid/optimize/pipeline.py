@@ -88,9 +88,7 @@ def optimize_pair(
     candidates = {}
     for number, (name, start) in enumerate(starts.items()):
         share = partial(_part, progress, 0.15 + 0.1 * number / len(starts), 0.1 / len(starts))
-        candidates[name] = optimize_displacement(
-            objective, Trajectory(start, ()), levels[:num_coarse], config.instance, share
-        )
+        candidates[name] = optimize_displacement(objective, Trajectory(start, ()), levels[:num_coarse], config.instance, share)
     best = min(candidates, key=lambda name: min(e.loss for e in candidates[name][1] if e.level == levels[num_coarse - 1]))
     trajectory, coarse_history = candidates[best]
     trajectory, fine_history = optimize_displacement(

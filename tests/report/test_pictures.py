@@ -156,7 +156,8 @@ def test_numbers(value: float | None, text: str):
 
 def test_contents_must_be_on_the_fixed_grid(contents: ReportContents):
     grid = contents.fixed.grid
-    elsewhere = Image(contents.before.data, grid.transformed(2 * torch.eye(grid.dim + 1)))
+    scaling = torch.diag(torch.tensor([2.0] * grid.dim + [1.0]))
+    elsewhere = Image(contents.before.data, grid.transformed(scaling))
     with pytest.raises(GeogridError, match="report before: expected the fixed grid"):
         replace(contents, before=elsewhere)
     with pytest.raises(GeogridError, match="report jacobian"):
