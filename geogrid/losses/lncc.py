@@ -100,7 +100,7 @@ class _LocalCorrelation(torch.autograd.Function):
 
 def window_radii(shape: Sequence[int], spacing: Sequence[float], radius: float) -> tuple[int, ...]:
     """Neighbours on each side along each axis for a window of half width ``radius`` mm; one at least where there is one."""
-    return tuple(min(n - 1, max(1, math.floor(radius / float(s) + 0.25))) for n, s in zip(shape, spacing, strict=True))
+    return tuple(min(n - 1, max(1, math.floor(radius / float(s) + 0.2501))) for n, s in zip(shape, spacing, strict=True))
 
 
 def box_mean(values: Tensor, radii: Sequence[int]) -> Tensor:

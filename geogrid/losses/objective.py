@@ -144,7 +144,7 @@ class _LevelPair:
             to_cube = torch.linalg.inv(self.moving.grid.affine) @ start.matrix
             to_cube[:-1] *= scale[:, None]
             to_cube[:-1, -1] += shift
-            device = self.fixed.data.device
-            base = map_points(to_cube, self.fixed.grid.points(device)).flip(-1).contiguous()
+            index = self.fixed.grid.indices(self.fixed.data.device)
+            base = map_points(to_cube @ self.fixed.grid.affine, index).flip(-1).contiguous()
             self._start = (start, base, to_cube[:-1, :-1].flip(0).to(base))
         return self._start[1], self._start[2]

@@ -12,13 +12,14 @@ class Adam:
     Args:
         unknown: the tensor that is optimised.
         betas: decay of the mean and of the mean square of the gradient.
-        epsilon: added to the root mean square of the gradient.
+        epsilon: added to each entry's root mean square, as a share of that over all entries: where the gradient is nothing but
+            rounding, nothing moves.
 
     Reference:
         Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
     """
 
-    def __init__(self, unknown: Tensor, betas: tuple[float, float] = (0.9, 0.99), epsilon: float = 1e-8) -> None:
+    def __init__(self, unknown: Tensor, betas: tuple[float, float] = (0.9, 0.99), epsilon: float = 0.01) -> None:
         self.unknown, self.betas, self.epsilon = unknown, betas, epsilon
         self.mean, self.square = torch.zeros_like(unknown), torch.zeros_like(unknown)
         self.count = 0
@@ -30,5 +31,6 @@ class Adam:
         self.count += 1
         self.mean.lerp_(gradient, 1 - first)
         self.square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        size = (self.square / (1 - second**self.count)).sqrt_().add_(self.epsilon)
+        square = self.square / (1 - second**self.count)
+        size = square.sqrt().add_(self.epsilon * square.mean().sqrt() + 1e-30)
         self.unknown.addcdiv_(self.mean, size, value=-rate / (1 - first**self.count))

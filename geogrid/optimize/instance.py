@@ -23,17 +23,18 @@ class InstanceConfig:
     """Settings of :func:`optimize_displacement`.
 
     Args:
-        point_spacing: distance between a level's points, in units of its scale; default 2 in 3-D, and 1 in 2-D, where points
-            are few.
+        point_spacing: distance between a level's points, in units of its scale.
         iterations: most iterations per level, the finest first; the last entry holds for all coarser levels.
+        cheap: voxel visits that are always affordable: a level of few voxels gets up to the last entry's iterations for them.
         rate: step length of Adam per level, in units of the level's scale, the finest first; likewise.
         coarsest_points: the coarsest level has about this many voxels along the longest axis.
         patience: a level ends when this many iterations together lower the loss by less than ``tolerance``.
         tolerance: absolute; the loss lies between -1 and 0.
     """
 
-    point_spacing: float | None = None
+    point_spacing: float = 2.0
     iterations: tuple[int, ...] = (6, 20)
+    cheap: int = 1_000_000
     rate: tuple[float, ...] = (0.3, 0.5, 0.7)
     coarsest_points: int = 12
     patience: int = 8
@@ -60,7 +61,7 @@ def optimize_displacement(
     """Adds one step per level to a trajectory, each the best displacement of the level's points that was found.
 
     The points of a level inherit the displacement of the last step by linear interpolation and then move on their own. The
-    unknowns are smoothed with (1, 2, 1) / 4 along each axis, so that a point moves with its neighbours.
+    unknowns are smoothed, so that a point moves with its neighbours.
 
     Args:
         objective: what is minimised.
@@ -104,7 +105,7 @@ def _optimize_level(
     to_world = (start.scale * start.points.frame).to(start.displacement)
     smooth = [smoothing_matrix(n).to(start.displacement) for n in start.points.shape]
     unknown = torch.zeros_like(start.displacement, requires_grad=True)
-    iterations, rate = int(config.of_level(config.iterations, level)), config.of_level(config.rate, level)
+    iterations, rate = _iterations(objective, level, config), config.of_level(config.rate, level)
     adam = Adam(unknown)
     losses: list[float] = []
     best = (math.inf, start)
@@ -123,12 +124,16 @@ def _optimize_level(
     return best[1], losses
 
 
+def _iterations(objective: Objective, level: int, config: InstanceConfig) -> int:
+    affordable = min(config.cheap // objective.level(level).fixed.grid.num_points, config.iterations[-1])
+    return int(max(config.of_level(config.iterations, level), affordable))
+
+
 def _inherited_step(objective: Objective, trajectory: Trajectory, level: int, config: InstanceConfig) -> Step:
     """The points of a level with the displacement that they inherit."""
     scale = objective.scale * 2**level
     grid = objective.fixed.grid
-    spacing = config.point_spacing or (2.0 if grid.dim == 3 else 1.0)
-    points = grid.pool(pool_factors(grid, spacing * scale))
+    points = grid.pool(pool_factors(grid, config.point_spacing * scale))
     if trajectory.steps:
         return Step(level, scale, points, trajectory.steps[-1].inherit(points))
     return Step(level, scale, points, torch.zeros(points.dim, *points.shape, device=objective.fixed.data.device))

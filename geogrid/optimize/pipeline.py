@@ -16,6 +16,9 @@ from geogrid.spatial import Grid, Image, finest_scale
 from geogrid.spatial.intensity import content_box, grow_box
 from geogrid.transforms import AffineTransform, Trajectory
 
+ROUNDING = 1e-4
+"""Indices closer than this to a whole number are that number, so that a turned world is cropped at the same voxels."""
+
 
 @dataclass(frozen=True)
 class OptimizeConfig:
@@ -108,9 +111,9 @@ def _cropped(
     """The part of the fixed image where either image has content under one of the starts, with a margin in mm."""
     boxes = [_index_box(fixed.grid, fixed.grid, AffineTransform.identity(fixed.dim), *content_box(fixed))]
     boxes += [_index_box(fixed.grid, moving.grid, start.inverse(), *content_box(moving)) for start in starts]
-    low = torch.stack([low for low, _ in boxes]).min(0).values.floor().clamp_min(0).long().tolist()
+    low = torch.stack([low for low, _ in boxes]).min(0).values.add(ROUNDING).floor().clamp_min(0).long().tolist()
     size = torch.tensor(fixed.grid.shape)
-    high = torch.minimum(torch.stack([high for _, high in boxes]).max(0).values.ceil().long() + 1, size).tolist()
+    high = torch.minimum(torch.stack([high for _, high in boxes]).max(0).values.sub(ROUNDING).ceil().long() + 1, size).tolist()
     shape = tuple(max(1, b - a) for a, b in zip(low, high, strict=True))
     voxels = tuple(math.ceil(margin / float(s)) for s in fixed.grid.spacing)
     box = grow_box(tuple(low), shape, voxels, fixed.grid)

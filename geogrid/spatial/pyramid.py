@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,7 +22,7 @@ def finest_scale(fixed: Grid, moving: Grid) -> float:
 
 def pool_factors(grid: Grid, scale: float) -> tuple[int, ...]:
     """Points per cell along each axis that bring a grid to ``scale`` mm; axes that are coarser already keep their points."""
-    return tuple(max(1, min(n, round(scale / float(s)))) for n, s in zip(grid.shape, grid.spacing, strict=True))
+    return tuple(max(1, min(n, math.floor(scale / float(s) + 0.5001))) for n, s in zip(grid.shape, grid.spacing, strict=True))
 
 
 def pool_image(image: Image, scale: float) -> Image:

@@ -85,7 +85,7 @@ def test_a_level_ends_when_nothing_is_gained():
 def test_history_and_progress_tell_the_truth():
     objective, start, _ = _problem(2)
     told: list[tuple[str, float]] = []
-    config = InstanceConfig(iterations=(3, 4), patience=99)
+    config = InstanceConfig(iterations=(3, 4), patience=99, cheap=0)
     _, history = optimize_displacement(objective, start, LEVELS, config, lambda m, f: told.append((m, f)))
     assert [(e.stage, e.level, e.iteration) for e in history] == [
         *[("deformable", 1, i) for i in range(4)],
