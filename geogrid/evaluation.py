@@ -41,7 +41,7 @@ def evaluate(pair: Pair, transform: DisplacementField) -> Metrics:
     moments: dict[str, Transform] = {"before": AffineTransform.identity(fixed.dim), "after": transform}
     for moment, mapped in moments.items():
         found |= _overlap(pair, mapped, moment) | _landmarks(pair, mapped, moment)
-    return found | _similarity(pair, moments)
+    return found | _similarity(pair, moments, content)
 
 
 def machine(device: torch.device) -> Metrics:
@@ -58,10 +58,8 @@ def machine(device: torch.device) -> Metrics:
     }
 
 
-def _similarity(pair: Pair, moments: dict[str, Transform]) -> Metrics:
+def _similarity(pair: Pair, moments: dict[str, Transform], content: Tensor) -> Metrics:
     fixed, moving = (scale_intensities(f.image, pair.weight(s)) for s, f in (("fixed", pair.fixed), ("moving", pair.moving)))
-    mask = pair.weight("fixed")
-    content = content_mask(pair.fixed.image, None if mask is None else Image(mask, fixed.grid))
     spacing = fixed.grid.spacing
     loss = LocalCorrelation(fixed.data, spacing.tolist(), 2 * float(spacing.max()), content.float(), floor=0.01)
     return {f"lncc_{m}": _rounded(-loss(warp_image(moving, t, fixed.grid).data)) for m, t in moments.items()}
