@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from geogrid.losses.lncc import LocalCorrelation
 from geogrid.losses.smoothness import bending_loss, diffusion_loss, folding_loss
-from geogrid.spatial import Image, map_points, pool_image
+from geogrid.spatial import Grid, Image, map_points, pool_image
+from geogrid.spatial.lattice import inheritance_matrices, place_children
 from geogrid.spatial.sampling import normalization, sample_normalized
 from geogrid.transforms import AffineTransform, Step, Trajectory
 
@@ -21,6 +22,7 @@ class ObjectiveConfig:
     Args:
         radius: half width of the correlation window, in units of the level's scale; default 2 in 3-D and 4 in 2-D, so that a
             window holds about a hundred samples.
+        stride: voxels from window to window, 1 or 2.
         floor: standard deviation below which a window counts as flat, for intensities in about [0, 1].
         diffusion: weight of the mean squared derivative at the finest level.
         growth: factor by which that weight grows from level to level; coarse levels see few details and need more of it.
@@ -31,6 +33,7 @@ class ObjectiveConfig:
     """
 
     radius: float | None = None
+    stride: int = 2
     floor: float = 0.01
     diffusion: float = 0.04
     growth: float = 2.0
@@ -123,19 +126,28 @@ class _LevelPair:
         self.moving_weight = None if objective.moving_weight is None else pool_image(objective.moving_weight, scale)
         config = objective.config
         radius = config.radius or (2.0 if self.fixed.dim == 3 else 4.0)
-        self.loss = LocalCorrelation(self.fixed.data, self.fixed.grid.spacing.tolist(), radius * scale, weight, config.floor)
+        spacing = self.fixed.grid.spacing.tolist()
+        self.loss = LocalCorrelation(self.fixed.data, spacing, radius * scale, weight, config.floor, config.stride)
         self._start: tuple[AffineTransform, Tensor, Tensor] | None = None
+        self._parents: tuple[Grid, list[Tensor]] | None = None
 
     def dissimilarity(self, step: Step, start: AffineTransform) -> Tensor:
         """Reads the moving image where the step has brought the fixed voxels, and compares."""
         base, linear = self._positions(start)
         moved = (linear @ step.displacement.flatten(1)).reshape(step.displacement.shape)
-        position = base + replace(step, displacement=moved).inherit(self.fixed.grid).flatten(1).T
+        position = place_children(self._inheritance(step.points), moved, base)
         shape = self.fixed.grid.shape
         weight = None
         if self.moving_weight is not None:
             weight = sample_normalized(self.moving_weight.data[None], position.detach())[0].reshape(shape)
         return self.loss(sample_normalized(self.moving.data[None], position)[0].reshape(shape), weight)
+
+    def _inheritance(self, points: Grid) -> list[Tensor]:
+        """The matrices that carry values of points to the fixed voxels."""
+        if self._parents is None or self._parents[0] is not points:
+            matrices = [m.to(self.fixed.data) for m in inheritance_matrices(points, self.fixed.grid)]
+            self._parents = (points, matrices)
+        return self._parents[1]
 
     def _positions(self, start: AffineTransform) -> tuple[Tensor, Tensor]:
         """Where undisplaced voxels read the moving image, and how a displacement in mm moves that place."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from geogrid.spatial import Grid
 
@@ -55,14 +59,48 @@ def folding_loss(displacement: Tensor, grid: Grid, margin: float = 0.3) -> Tenso
     if min(grid.shape) < 2:
         return displacement.new_zeros(())
     frame = grid.frame.to(displacement)
-    total = displacement.new_zeros(())
-    for near in (True, False):
-        edges = [
-            _at_corner(displacement.diff(dim=axis + 1) / spacing, axis, near) + frame[:, axis].reshape(-1, *[1] * grid.dim)
-            for axis, spacing in enumerate(grid.spacing.tolist())
-        ]
-        total = total + (margin - _volume(edges) * torch.sign(torch.linalg.det(frame))).clamp_min(0).square().mean()
-    return total / 2
+    loss: Tensor = _Folding.apply(displacement, frame, grid.spacing.tolist(), margin)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _Folding(torch.autograd.Function):
+    """Remembers only the corners below the margin, which are few."""
+
+    @staticmethod
+    def forward(ctx: Any, displacement: Tensor, frame: Tensor, spacing: list[float], margin: float) -> Tensor:
+        slopes = [displacement.diff(dim=axis + 1) / step for axis, step in enumerate(spacing)]
+        slopes = [slope + frame[:, axis].reshape(-1, *[1] * len(spacing)) for axis, slope in enumerate(slopes)]
+        sign = float(torch.sign(torch.linalg.det(frame)))
+        corners, value = [], displacement.new_zeros(())
+        for near in (True, False):
+            edges = [_at_corner(slope, axis, near) for axis, slope in enumerate(slopes)]
+            short = (margin - sign * _volume(edges)).clamp_min_(0)
+            value = value + short.square().mean() / 2
+            cell = short.nonzero(as_tuple=True)
+            weight = -sign / short.numel() * short[cell]
+            corners.append((cell, near, torch.stack([edge[:, *cell] for edge in edges]), weight))
+        ctx.corners, ctx.spacing, ctx.shape = corners, spacing, displacement.shape
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        grad = grad_outputs[0].new_zeros(ctx.shape)
+        for cell, near, edges, weight in ctx.corners:
+            for axis, cofactor in enumerate(_cofactors(edges)):
+                change = cofactor * (weight * grad_outputs[0] / ctx.spacing[axis])
+                begin = [place if near or other == axis else place + 1 for other, place in enumerate(cell)]
+                end = [place + (other == axis) for other, place in enumerate(begin)]
+                grad.flatten(1).index_add_(1, _flat(begin, ctx.shape[1:]), change, alpha=-1)
+                grad.flatten(1).index_add_(1, _flat(end, ctx.shape[1:]), change)
+        return grad, None, None, None
+
+
+def _flat(place: Sequence[Tensor], shape: torch.Size) -> Tensor:
+    flat = torch.zeros_like(place[0])
+    for index, size in zip(place, shape, strict=True):
+        flat = flat * size + index
+    return flat
 
 
 def _at_corner(slope: Tensor, axis: int, near: bool) -> Tensor:
@@ -73,10 +111,21 @@ def _at_corner(slope: Tensor, axis: int, near: bool) -> Tensor:
     return slope
 
 
-def _volume(edges: list[Tensor]) -> Tensor:
+def _volume(edges: Sequence[Tensor]) -> Tensor:
+    """Determinant of the edges, each ``(dim, ...)``."""
+    return torch.stack([e * c for e, c in zip(edges[0], _cross(edges[1:]), strict=True)]).sum(0)
+
+
+def _cofactors(edges: Tensor) -> list[Tensor]:
+    """The derivative of the determinant with respect to each of ``(dim, dim, n)`` edges."""
     if len(edges) == 2:
-        a, b = edges
-        return a[0] * b[1] - a[1] * b[0]
-    a, b, c = edges
-    normal: Tensor = torch.linalg.cross(a, b, dim=0)
-    return (normal * c).sum(0)
+        return [torch.stack(_cross(edges[1:])), -torch.stack(_cross(edges[:1]))]
+    return [torch.stack(_cross([edges[(axis + 1) % 3], edges[(axis + 2) % 3]])) for axis in range(3)]
+
+
+def _cross(edges: Sequence[Tensor]) -> list[Tensor]:
+    """Components of the vector whose product with one more edge, put first, is the determinant."""
+    if len(edges) == 1:
+        return [edges[0][1], -edges[0][0]]
+    b, c = edges
+    return [torch.addcmul(b[i] * c[j], b[j], c[i], value=-1) for i, j in ((1, 2), (2, 0), (0, 1))]

@@ -110,7 +110,7 @@ class _Level:
         grid = self.fixed.grid
         weights = None if weight is None else pool_image(weight, scale).data
         radii = (config.radius, config.wide_radius) if wide else (config.radius,)
-        self.losses = [LocalCorrelation(self.fixed.data, grid.spacing.tolist(), r * scale, weights) for r in radii]
+        self.losses = [LocalCorrelation(self.fixed.data, grid.spacing.tolist(), r * scale, weights, stride=2) for r in radii]
         axis_scale, axis_shift = normalization(self.moving.grid.shape)
         normalize = torch.eye(grid.dim + 1, dtype=torch.float64)
         normalize[:-1, :-1], normalize[:-1, -1] = torch.diag(axis_scale), axis_shift

@@ -65,6 +65,7 @@ def test_a_step_is_scored_at_its_level_through_interpolation(dim: int, level: in
         small.grid.spacing.tolist(),
         radius,
         floor=config.floor,
+        stride=config.stride,
     )
     torch.testing.assert_close(objective.dissimilarity(step, _start(dim)), loss(warped.data), atol=1e-4, rtol=0)
 
