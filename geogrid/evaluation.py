@@ -75,7 +75,9 @@ def _overlap(pair: Pair, transform: Transform, moment: str) -> Metrics:
         f"dice_{moment}": _rounded(sum(per_label.values()) / max(1, len(per_label))),
         f"dice_per_label_{moment}": {str(label): _rounded(value) for label, value in per_label.items()},
     }
-    return found | (_surfaces(fixed, warped, list(per_label), moment) if importlib.util.find_spec("monai") else {})
+    if importlib.util.find_spec("monai") is None:
+        return found | {"surface_distances": "not measured: they need MONAI; pip install 'geogrid[metrics]'"}
+    return found | _surfaces(fixed, warped, list(per_label), moment)
 
 
 def _surfaces(fixed: Image, warped: Image, labels: list[int], moment: str) -> Metrics:

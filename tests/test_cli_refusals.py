@@ -407,7 +407,14 @@ def test_stopped_while_it_works(tmp_path: Path, number: signal.Signals, status: 
     (tmp_path / "old" / "warped.nii.gz").write_text("mine")
     before = tree(tmp_path)
     command = [str(SCRIPT), "register", "fixed.nii", "moving.nii", "--out", "old", "--overwrite", "--device", "cpu"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a parent in the background ignores some
+    )
     try:
         deadline = time.monotonic() + 60
         while not list((tmp_path / "old").glob(".geogrid-*")) and time.monotonic() < deadline:

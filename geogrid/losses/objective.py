@@ -35,7 +35,7 @@ class ObjectiveConfig:
     radius: float | None = None
     stride: int = 2
     floor: float = 0.01
-    diffusion: float = 0.04
+    diffusion: float = 0.05
     growth: float = 2.0
     bending: float = 0.0
     folding: float = 30.0

@@ -76,7 +76,7 @@ class _Folding(torch.autograd.Function):
             edges = [_at_corner(slope, axis, near) for axis, slope in enumerate(slopes)]
             short = (margin - sign * _volume(edges)).clamp_min_(0)
             value = value + short.square().mean() / 2
-            cell = short.nonzero(as_tuple=True)
+            cell: tuple[Any, ...] = short.nonzero(as_tuple=True)
             weight = -sign / short.numel() * short[cell]
             corners.append((cell, near, torch.stack([edge[:, *cell] for edge in edges]), weight))
         ctx.corners, ctx.spacing, ctx.shape = corners, spacing, displacement.shape
@@ -87,7 +87,7 @@ class _Folding(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         grad = grad_outputs[0].new_zeros(ctx.shape)
         for cell, near, edges, weight in ctx.corners:
-            for axis, cofactor in enumerate(_cofactors(edges)):
+            for axis, cofactor in enumerate(_cofactors(edges.unbind())):
                 change = cofactor * (weight * grad_outputs[0] / ctx.spacing[axis])
                 begin = [place if near or other == axis else place + 1 for other, place in enumerate(cell)]
                 end = [place + (other == axis) for other, place in enumerate(begin)]
@@ -116,7 +116,7 @@ def _volume(edges: Sequence[Tensor]) -> Tensor:
     return torch.stack([e * c for e, c in zip(edges[0], _cross(edges[1:]), strict=True)]).sum(0)
 
 
-def _cofactors(edges: Tensor) -> list[Tensor]:
+def _cofactors(edges: Sequence[Tensor]) -> list[Tensor]:
     """The derivative of the determinant with respect to each of ``(dim, dim, n)`` edges."""
     if len(edges) == 2:
         return [torch.stack(_cross(edges[1:])), -torch.stack(_cross(edges[:1]))]

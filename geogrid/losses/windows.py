@@ -14,9 +14,9 @@ from geogrid.spatial.lattice import apply_per_axis
 class Windows:
     """Box windows cut at the border of a lattice, one around each block of points.
 
-    Along an axis with ``radius`` below 2 points, or with a stride of 1, a block is a single point, and a window holds the points
-    at most ``radius`` away. Otherwise a block is two neighbouring points, and a window has the same width around their middle;
-    a block at its rim counts by the share that is inside.
+    Along an axis with a radius below 2 points, or with a stride of 1, a block is a single point, and a window holds the points
+    at most the radius away. Otherwise a block is two neighbouring points, and a window has the same width around their
+    middle; a block at its rim counts by the share that is inside.
 
     Args:
         shape: of the lattice.

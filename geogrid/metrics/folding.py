@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
 from geogrid.spatial import Image
+from geogrid.spatial.intensity import CONTENT_LEVEL, intensity_range
 from geogrid.transforms import DisplacementField, jacobian_determinant
 
 
@@ -35,8 +35,8 @@ def content_mask(image: Image, mask: Image | None = None) -> Tensor:
             )
         return mask.data > 0
     values = image.data if image.data.is_floating_point() else image.data.float()
-    low, high = _percentiles(values)
-    return values > low + 0.05 * (high - low)
+    low, high = intensity_range(values)
+    return values > low + CONTENT_LEVEL * (high - low)
 
 
 def folding_percent(field: DisplacementField | Tensor, content: Tensor) -> float:
@@ -80,11 +80,3 @@ def _inside(field: DisplacementField | Tensor, content: Tensor) -> Tensor:
     if not content.any():
         raise GeogridError("content: expected at least one voxel, got none; check that the fixed image or mask is not constant")
     return determinant[content.to(determinant.device)]
-
-
-def _percentiles(values: Tensor) -> tuple[float, float]:
-    finite = values[torch.isfinite(values)].cpu().numpy()
-    if finite.size == 0:
-        return 0.0, 0.0
-    low, high = np.percentile(finite, (0.5, 99.5))
-    return (float(low), float(high)) if low < high else (float(finite.min()), float(finite.max()))

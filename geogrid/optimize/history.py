@@ -29,3 +29,8 @@ Progress = Callable[[str, float], None]
 
 def no_progress(message: str, fraction: float) -> None:
     """Reports nothing."""
+
+
+def part_of(progress: Progress, begin: float, length: float) -> Progress:
+    """A progress whose 0 to 1 is the part of the whole work from ``begin`` on, ``length`` long."""
+    return lambda message, fraction: progress(message, begin + length * fraction)

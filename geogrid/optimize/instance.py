@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 
 from geogrid.losses import Objective
 from geogrid.optimize.adam import Adam
-from geogrid.optimize.history import HistoryEntry, Progress, no_progress
+from geogrid.optimize.history import HistoryEntry, Progress, no_progress, part_of
 from geogrid.spatial import Grid
 from geogrid.spatial.lattice import apply_per_axis, smoothing_matrix
 from geogrid.spatial.pyramid import pool_factors
@@ -33,9 +32,9 @@ class InstanceConfig:
     """
 
     point_spacing: float = 2.0
-    iterations: tuple[int, ...] = (6, 20)
+    iterations: tuple[int, ...] = (12, 20)
     cheap: int = 1_000_000
-    rate: tuple[float, ...] = (0.3, 0.5, 0.7)
+    rate: tuple[float, ...] = (0.45, 0.7, 0.9)
     coarsest_points: int = 12
     patience: int = 8
     tolerance: float = 2e-4
@@ -76,8 +75,8 @@ def optimize_displacement(
     config = config or InstanceConfig()
     history: list[HistoryEntry] = []
     for number, level in enumerate(levels):
-        done = partial(_report, progress, number, len(levels))
-        step, losses = _optimize_level(objective, trajectory, level, config, done)
+        part = part_of(progress, number / len(levels), 1 / len(levels))
+        step, losses = _optimize_level(objective, trajectory, level, config, part)
         trajectory = trajectory.append(step)
         history += [HistoryEntry("deformable", level, i, loss) for i, loss in enumerate(losses)]
         if level:
@@ -85,16 +84,12 @@ def optimize_displacement(
     return trajectory, history
 
 
-def _report(progress: Progress, number: int, count: int, fraction: float) -> None:
-    progress("deformable", (number + fraction) / count)
-
-
 def _optimize_level(
     objective: Objective,
     trajectory: Trajectory,
     level: int,
     config: InstanceConfig,
-    report: Callable[[float], None],
+    progress: Progress,
 ) -> tuple[Step, list[float]]:
     """The best step of a level and the loss at each iteration.
 
@@ -120,7 +115,7 @@ def _optimize_level(
             break
         (gradient,) = torch.autograd.grad(loss, unknown)
         adam.step(gradient, rate * (1 - 0.8 * iteration / iterations))
-        report((iteration + 1) / iterations)
+        progress("deformable", (iteration + 1) / iterations)
     return best[1], losses
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 
 from geogrid.losses import Objective, ObjectiveConfig
 from geogrid.optimize.affine import AffineConfig, AffineKind, register_affine
-from geogrid.optimize.history import HistoryEntry, Progress, no_progress
+from geogrid.optimize.history import HistoryEntry, Progress, no_progress, part_of
 from geogrid.optimize.instance import InstanceConfig, num_levels, optimize_displacement
 from geogrid.spatial import Grid, Image, finest_scale
 from geogrid.spatial.intensity import content_box, grow_box
@@ -90,19 +89,15 @@ def optimize_pair(
     num_coarse = max(1, len(levels) - 2)
     candidates = {}
     for number, (name, start) in enumerate(starts.items()):
-        share = partial(_part, progress, 0.15 + 0.1 * number / len(starts), 0.1 / len(starts))
+        share = part_of(progress, 0.15 + 0.1 * number / len(starts), 0.1 / len(starts))
         candidates[name] = optimize_displacement(objective, Trajectory(start, ()), levels[:num_coarse], config.instance, share)
     best = min(candidates, key=lambda name: min(e.loss for e in candidates[name][1] if e.level == levels[num_coarse - 1]))
     trajectory, coarse_history = candidates[best]
     trajectory, fine_history = optimize_displacement(
-        objective, trajectory, levels[num_coarse:], config.instance, partial(_part, progress, 0.25, 0.75)
+        objective, trajectory, levels[num_coarse:], config.instance, part_of(progress, 0.25, 0.75)
     )
     progress("deformable", 1.0)
     return Solution(trajectory, [*history, *coarse_history, *fine_history], fixed.grid, best)
-
-
-def _part(progress: Progress, begin: float, length: float, message: str, fraction: float) -> None:
-    progress(message, begin + length * fraction)
 
 
 def _cropped(

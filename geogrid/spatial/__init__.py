@@ -3,7 +3,7 @@
 from geogrid.spatial.grid import Grid, map_points
 from geogrid.spatial.image import Image
 from geogrid.spatial.intensity import scale_intensities
-from geogrid.spatial.pyramid import finest_scale, pool_image, pool_mask
+from geogrid.spatial.pyramid import finest_scale, pool_image
 from geogrid.spatial.sampling import inside_lattice, sample_lattice
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "inside_lattice",
     "map_points",
     "pool_image",
-    "pool_mask",
     "sample_lattice",
     "scale_intensities",
 ]

@@ -23,9 +23,7 @@ def scale_intensities(image: Image, valid: Tensor | None = None) -> Image:
     """
     values = image.data.float()
     counted = values.reshape(-1) if valid is None else values[valid]
-    low, high = _percentile(counted, 0.005), _percentile(counted, 0.995)
-    if high <= low:
-        low, high = float(counted.min()), float(counted.max())
+    low, high = intensity_range(counted)
     scaled = ((values - low) / max(high - low, 1e-30)).clamp_(0, 1.2)
     return Image(scaled if valid is None else scaled * valid, image.grid)
 
@@ -51,6 +49,15 @@ def grow_box(
     first = [max(0, s - m) for s, m in zip(start, margin, strict=True)]
     last = [min(g, s + n + m) for s, n, m, g in zip(start, shape, margin, grid.shape, strict=True)]
     return tuple(first), tuple(b - a for a, b in zip(first, last, strict=True))
+
+
+def intensity_range(values: Tensor) -> tuple[float, float]:
+    """The 0.5th and 99.5th percentile of the finite values; minimum and maximum where the percentiles coincide."""
+    finite = values[torch.isfinite(values)]
+    if len(finite) == 0:
+        return 0.0, 0.0
+    low, high = _percentile(finite, 0.005), _percentile(finite, 0.995)
+    return (low, high) if low < high else (float(finite.min()), float(finite.max()))
 
 
 def _percentile(values: Tensor, share: float) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -43,8 +42,3 @@ def pool_values(values: Tensor, factors: tuple[int, ...]) -> Tensor:
         return values
     pool = F.avg_pool3d if len(factors) == 3 else F.avg_pool2d
     return pool(values[None, None], factors, ceil_mode=True, count_include_pad=False)[0, 0]
-
-
-def pool_mask(mask: Image, scale: float) -> Image:
-    """The fraction of each cell of about ``scale`` mm that a mask covers, in [0, 1]."""
-    return pool_image(Image(mask.data.to(torch.float32), mask.grid), scale)

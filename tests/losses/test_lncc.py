@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from geogrid.losses import LocalCorrelation
-from geogrid.losses.windows import Windows, window_radii
+from geogrid.losses.windows import window_radii
 
 SHAPES = [(7, 6), (9, 1), (4, 5, 3), (5, 1, 4)]
 

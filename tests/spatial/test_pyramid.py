@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from geogrid.spatial import Grid, Image, finest_scale, pool_image, pool_mask
+from geogrid.spatial import Image, finest_scale, pool_image
 from geogrid.spatial.pyramid import pool_factors, pool_values
 from tests.spatial.cases import make_grid
 
@@ -67,10 +67,3 @@ def test_an_image_on_its_scale_is_left_alone():
     image = Image(torch.rand(4, 5), make_grid((4, 5), (2, 2)))
     assert pool_image(image, 2.0).data is image.data
     assert pool_image(image, 2.9).grid.same_space(image.grid)
-
-
-def test_masks_become_fractions():
-    grid = Grid((4, 4), torch.eye(3))
-    mask = torch.zeros(4, 4, dtype=torch.uint8)
-    mask[0, 0], mask[2:, 2:] = 1, 1
-    assert pool_mask(Image(mask, grid), 2.0).data.tolist() == [[0.25, 0], [0, 1]]
