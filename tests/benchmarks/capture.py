@@ -72,7 +72,7 @@ def head_at_2mm(path: Path) -> Image:
     factors = SPACING_MM / np.asarray(stored.header.get_zooms()[:3], dtype=float)
     data = ndimage.gaussian_filter(np.asarray(stored.dataobj, dtype=np.float32), 0.42 * factors)
     shape = tuple(int(n / f) for n, f in zip(data.shape, factors, strict=True))
-    data = ndimage.affine_transform(data, factors, output_shape=shape, order=1)
+    data = ndimage.affine_transform(data, np.diag(factors), output_shape=shape, order=1)
     affine = stored.affine @ np.diag([*factors, 1.0])
     return Image(torch.from_numpy(data.clip(0)), Grid(shape, torch.from_numpy(affine)))
 
