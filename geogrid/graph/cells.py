@@ -40,7 +40,7 @@ class Cells:
     batch: Tensor
 
     def sum(self, values: Tensor) -> Tensor:
-        """Sums over the members of each cell, ``(num_points, ...)`` to ``(num_clusters, ...)``; for measures. Differentiable."""
+        """Sums over the members of each cell, ``(num_points, ...)`` to ``(num_clusters, ...)``; differentiable."""
         self._check(values, "values")
         return values.new_zeros(self.num_clusters, *values.shape[1:]).index_add(0, self.cluster, values)
 
@@ -83,9 +83,9 @@ def cell_pool(points: Tensor, cell: float | Sequence[float] | Tensor, batch: Ten
     r"""Groups points by cells of a given size, anchored to the cloud.
 
     The cells of a batch entry start a thousandth of a cell before its smallest coordinate along each axis,
-    :math:`c_j = \lfloor (x_j - \min_i x_i) / \text{cell} + 0.001 \rfloor`. So a translation of the cloud changes nothing, and on a
-    lattice whose spacing divides the cell no point lies on the border of two, where rounding would decide; the cells are then
-    those of ``Grid.pool``.
+    :math:`c_j = \lfloor (x_j - \min_i x_i) / \text{cell} + 0.001 \rfloor`. So a translation of the cloud changes nothing, and
+    on a lattice whose spacing divides the cell no point lies on the border of two, where rounding would decide; the cells are
+    then those of ``Grid.pool``.
 
     Args:
         points: ``(num_points, dim)`` positions in mm, in the axes that the cells are to have.

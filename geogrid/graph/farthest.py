@@ -26,8 +26,8 @@ def farthest_points(
 
     .. math:: i_{t+1} = \arg\max_i \min_{s \le t} |x_i - x_{i_s}|
 
-    Deterministic: starts at the first point of each batch entry, ties go to the lowest index, distances are float64. No point is
-    taken twice, duplicates last. Costs O(num_points num) per entry.
+    Deterministic: starts at the first point of each batch entry, ties go to the lowest index, distances are float64. No point
+    is taken twice, duplicates come last. Costs O(num_points num) per entry.
 
     Args:
         points: ``(num_points, dim)`` positions in mm.

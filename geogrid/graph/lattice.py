@@ -24,9 +24,9 @@ def lattice_window(
     r"""The lattice points within a radius of each query point, the rim included.
 
     Each query is rounded to the lattice; its candidates are the window of offsets that can come within the radius of any point
-    that rounds there. The mask holds exactly those with :math:`|(x_j - x_i) / s|^2 \le r^2` that lie on the lattice, compared in
-    float64 at the positions :math:`A j + t`. Beyond the border there are no points, so queries there have fewer neighbours or
-    none. Costs O(num_query k) and no search.
+    that rounds there. The mask holds exactly those with :math:`|(x_j - x_i) / s|^2 \le r^2` that lie on the lattice, compared
+    in float64 at the positions :math:`A j + t`. Beyond the border there are no points, so queries there have fewer neighbours
+    or none. Costs O(num_query k) and no search.
 
     Args:
         grid: the context; point ``(i, j, k)`` is row ``(i * shape[1] + j) * shape[2] + k`` (the order of ``grid.points()``).
@@ -36,8 +36,8 @@ def lattice_window(
         max_bytes: bound on working memory, the result not counted.
 
     Returns:
-        A table with one column per offset of the window (27 for a radius below 1.5 spacings in 3-D), in the order of the
-        offsets, so the columns of a query rise in context index; it is not sorted by distance.
+        A table with one column per offset of the window (27 in 3-D for a radius of 0.87 to below 1.5 spacings), in the order
+        of the offsets, so the neighbours of a query rise in context index; they are not sorted by distance.
 
     Raises:
         GeogridError: for queries of another dimension than the grid, NaN, or a radius that is not positive.
@@ -45,8 +45,8 @@ def lattice_window(
     Example:
         >>> grid = Grid((4, 3), torch.diag(torch.tensor([2.0, 2.0, 1.0])))
         >>> lattice_window(grid, torch.tensor([[0.0, 0.3]]), radius=2.0).edge_index
-        tensor([[0, 1, 3],
-                [0, 0, 0]])
+        tensor([[0, 1],
+                [0, 0]])
     """
     check_points(query, "query")
     limit = check_positive(radius, "radius")
@@ -57,16 +57,17 @@ def lattice_window(
     index = torch.empty(len(query), len(offsets), dtype=torch.int64, device=query.device)
     mask = torch.empty(len(query), len(offsets), dtype=torch.bool, device=query.device)
     rows = max(1, max_bytes // (BYTES_PER_ENTRY * len(offsets)))
-    for some_query, some_index, some_mask in zip(query.split(rows), index.split(rows), mask.split(rows), strict=True):
+    chunks = zip(query.split(rows), index.split(rows), mask.split(rows), strict=True)
+    for some_query, some_index, some_mask in chunks if len(query) else ():
         _fill(grid, some_query, limit, scale, offsets, some_index, some_mask)
     return Neighborhood(index, mask, grid.num_points)
 
 
 def window_offsets(grid: Grid, radius: float, scale: Tensor) -> Tensor:
-    """All index offsets ``(num_offsets, dim)`` int64 that may lie within the radius of a point that rounds to offset 0.
+    r"""All index offsets ``(num_offsets, dim)`` int64 that may lie within the radius of a point that rounds to offset 0.
 
     An offset is left out when a lower bound of its distance says so: for columns D of the scaled axes' lengths and the smallest
-    singular value :math:`\\sigma` of the axes' directions, :math:`\\sigma |D \\max(|o| - 1/2, 0)|`; for axes at right angles it is
+    singular value :math:`\sigma` of the axes' directions, :math:`\sigma |D \max(|o| - 1/2, 0)|`; for axes at right angles it is
     the distance itself.
     """
     axes = grid.affine[:-1, :-1] / scale[:, None]
@@ -103,7 +104,7 @@ def _fill(grid: Grid, query: Tensor, radius: float, scale: Tensor, offsets: Tens
     torch.add((base * strides).sum(1)[:, None], (offsets * strides).sum(1), out=index)
     here = metric_positions(query, scale)
     origin = lattice_positions(grid, base) / scale
-    axes = (grid.affine[:-1, :-1].to(query.device)) / scale[:, None]
+    axes = grid.affine[:-1, :-1].to(query.device) / scale[:, None]
     squared = squared_distance((origin - here)[:, None], -(offsets.double() @ axes.T))
     torch.le(squared, radius * radius, out=mask)
     _settle_rim(grid, here, radius, scale, base, offsets, squared, mask)
@@ -116,7 +117,8 @@ def _fill(grid: Grid, query: Tensor, radius: float, scale: Tensor, offsets: Tens
 def _settle_rim(
     grid: Grid, here: Tensor, radius: float, scale: Tensor, base: Tensor, offsets: Tensor, squared: Tensor, mask: Tensor
 ) -> None:
-    far = max(float(here.abs().max()) if len(here) else 0.0, float((lattice_positions(grid, base) / scale).abs().amax()))
+    """Decides once more by the exact formula where rounding leaves a doubt."""
+    far = max(float(here.abs().max()), float((lattice_positions(grid, base) / scale).abs().max()))
     doubt = (squared - radius * radius).abs() <= 1e-12 * radius * (far + radius)
     row, column = doubt.nonzero(as_tuple=True)
     exact = squared_distance(lattice_positions(grid, base[row] + offsets[column]) / scale, here[row])

@@ -66,9 +66,7 @@ def knn(
     name = choose_implementation(implementation, context)
     if name == REFERENCE:
         return knn_reference(context, query, k, *batches, scale)
-    found = _search(
-        context, query, batches, scale, lambda c, q: ExactSearch(name, c, q, max_bytes).knn(min(k, len(c)))
-    )
+    found = _search(context, query, batches, scale, lambda c, q: ExactSearch(name, c, q, max_bytes).knn(min(k, len(c))))
     index, mask, _ = _assemble(list(found), len(query), k, context.device)
     return Neighborhood(index, mask, len(context))
 
@@ -88,8 +86,8 @@ def radius(
 ) -> Neighborhood:
     r"""The context points within a radius of each query point, the rim included.
 
-    Point j is a neighbour of i when :math:`|(x_j - x_i) / s|^2 \le r^2`, compared in float64; neighbours are sorted by distance,
-    ties by the lowest context index.
+    Point j is a neighbour of i when :math:`|(x_j - x_i) / s|^2 \le r^2`, compared in float64; neighbours are sorted by
+    distance, ties by the lowest context index.
 
     Args:
         context: ``(num_context, dim)`` positions in mm, dim 2 or 3.

@@ -17,11 +17,13 @@ def missing_reason() -> str | None:
         return reason.split(" (or geogrid")[0]
     import pyg_lib
 
-    return None if hasattr(pyg_lib.ops, "knn") else f"pyg-lib has no knn; expected 0.6 or newer; get it with: pip install -U {PIP}"
+    return (
+        None if hasattr(pyg_lib.ops, "knn") else f"pyg-lib has no knn; expected 0.6 or newer; get it with: pip install -U {PIP}"
+    )
 
 
 def build(context: Tensor, query: Tensor, max_bytes: int) -> Searcher:
-    """A tree on the CPU, brute force with k <= 100 on CUDA; both in float64 (the kernels ignore squared distances above 1e10)."""
+    """A tree on the CPU, brute force with k <= 100 on CUDA; both in float64 and the unit cube, since the kernels drop distances above 1e5."""
     from torch_geometric.nn.pool import knn
 
     center, length = normalisation(context, query)

@@ -45,7 +45,7 @@ def missing_package(module: str, extra: str, pip: str) -> str | None:
         importlib.import_module(module)
     except Exception as error:  # a wheel built for another torch fails with OSError or RuntimeError, not ImportError
         why = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be loaded ({_first_line(error)})"
-        return f"{module} {why}; get it with: pip install {pip} (or geogrid[{extra}])"
+        return f"{module.split('.')[0]} {why}; get it with: pip install {pip} (or geogrid[{extra}])"
     return None
 
 
