@@ -23,7 +23,7 @@ def missing_reason() -> str | None:
 
 
 def build(context: Tensor, query: Tensor, max_bytes: int) -> Searcher:
-    """A tree on the CPU, brute force with k <= 100 on CUDA; both in float64 and the unit cube, since the kernels drop distances above 1e5."""
+    """A tree on the CPU, brute force with k <= 100 on CUDA; in float64, scaled since kernels drop distances above 1e5."""
     from torch_geometric.nn.pool import knn
 
     center, length = normalisation(context, query)
