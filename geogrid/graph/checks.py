@@ -12,6 +12,8 @@ from geogrid.errors import GeogridError
 
 MAX_BYTES = 2**28
 """Default bound on the working memory of a search, in bytes."""
+CACHE_BYTES = 2**24
+"""Working memory that a CPU still reads quickly."""
 
 
 def check_points(points: Tensor, name: str) -> None:
@@ -87,3 +89,8 @@ def per_axis(value: float | Sequence[float] | Tensor | None, points: Tensor, nam
     if not bool(((numbers > 0) & torch.isfinite(numbers)).all()):
         raise GeogridError(f"{name}: expected positive numbers, got {numbers.tolist()}")
     return numbers.expand(dim).contiguous()
+
+
+def working_bytes(max_bytes: int, points: Tensor) -> int:
+    """Bytes to work on at once: what the caller allows, on the CPU not more than its cache likes."""
+    return min(max_bytes, CACHE_BYTES) if points.device.type == "cpu" else max_bytes

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
-from geogrid.graph.checks import MAX_BYTES, check_points, check_positive, per_axis
+from geogrid.graph.checks import MAX_BYTES, check_points, check_positive, per_axis, working_bytes
 from geogrid.graph.metric import metric_positions, squared_distance
 from geogrid.graph.neighborhood import Neighborhood
 from geogrid.graph.search import MetricScale
@@ -56,7 +56,7 @@ def lattice_window(
     offsets = window_offsets(grid, limit, scale.cpu()).to(query.device)
     index = torch.empty(len(query), len(offsets), dtype=torch.int64, device=query.device)
     mask = torch.empty(len(query), len(offsets), dtype=torch.bool, device=query.device)
-    rows = max(1, max_bytes // (BYTES_PER_ENTRY * len(offsets)))
+    rows = max(1, working_bytes(max_bytes, query) // (BYTES_PER_ENTRY * len(offsets)))
     chunks = zip(query.split(rows), index.split(rows), mask.split(rows), strict=True)
     for some_query, some_index, some_mask in chunks if len(query) else ():
         _fill(grid, some_query, limit, scale, offsets, some_index, some_mask)
@@ -118,7 +118,7 @@ def _settle_rim(
     grid: Grid, here: Tensor, radius: float, scale: Tensor, base: Tensor, offsets: Tensor, squared: Tensor, mask: Tensor
 ) -> None:
     """Decides once more by the exact formula where rounding leaves a doubt."""
-    far = max(float(here.abs().max()), float((lattice_positions(grid, base) / scale).abs().max()))
+    far = torch.maximum(here.abs(), (lattice_positions(grid, base) / scale).abs()).amax(1, keepdim=True)
     doubt = (squared - radius * radius).abs() <= 1e-12 * radius * (far + radius)
     row, column = doubt.nonzero(as_tuple=True)
     exact = squared_distance(lattice_positions(grid, base[row] + offsets[column]) / scale, here[row])

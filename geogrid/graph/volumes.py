@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
-from geogrid.graph.checks import MAX_BYTES, check_batch, check_count, check_points, check_positive, per_axis
+from geogrid.graph.checks import MAX_BYTES, check_batch, check_count, check_points, check_positive, per_axis, working_bytes
 from geogrid.graph.metric import metric_positions
 from geogrid.graph.search import Implementation, MetricScale, knn
 
@@ -20,7 +20,6 @@ COVERED = (0.7, 0.9)
 """Cosines between which a direction changes from open to covered by a neighbour."""
 NUM_DIRECTIONS = {1: 1, 2: 32, 3: 192}
 BYTES_PER_NEIGHBOR = 2000
-CACHE_BYTES = 2**24
 BALL = {1: 2.0, 2: math.pi, 3: 4 * math.pi / 3}
 
 
@@ -104,7 +103,7 @@ def point_volumes(
     )
     measure, found = torch.ones(len(site), dtype=torch.float64, device=points.device), torch.zeros_like(site_entry)
     for rows in torch.arange(len(site), device=points.device).split(
-        max(1, min(max_bytes, CACHE_BYTES) // (k * BYTES_PER_NEIGHBOR))
+        max(1, working_bytes(max_bytes, points) // (k * BYTES_PER_NEIGHBOR))
     ):
         relative = site[table.index[rows, 1:]] - site[rows, None]
         measure[rows], found[rows] = _cells(relative, table.mask[rows, 1:], scale, dimension)
