@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
+CLUSTER := .venv-cluster
+PYTORCH3D := .venv-pytorch3d
 PIP_FLAGS := -qq --disable-pip-version-check --no-input
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
+BACKEND_TESTS := -q -m backend tests/graph $(wildcard tests/nn/test_propagate*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types contracts docs bench clean
+.PHONY: help setup demo test test-backends lint format types contracts docs bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -27,6 +30,28 @@ demo: setup  ## register a brain scan and write demo/report.html
 
 test: setup  ## all tests, doctests and the code in the documentation
 	@$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_FLAGS)
+
+test-backends: $(CLUSTER)/.stamp $(PYTORCH3D)/.stamp  ## the optional neighbour searches, each in its own environment
+	@GEOGRID_REQUIRE_IMPLEMENTATION=torch_cluster $(CLUSTER)/bin/python -m pytest $(BACKEND_TESTS) $(PYTEST_FLAGS)
+	@GEOGRID_REQUIRE_IMPLEMENTATION=pytorch3d $(PYTORCH3D)/bin/python -m pytest $(BACKEND_TESTS) $(PYTEST_FLAGS)
+
+$(CLUSTER)/.stamp: pyproject.toml constraints.txt Makefile
+	@echo "geogrid: setting up $(CLUSTER) (compiles torch-cluster and torch-scatter: about 12 minutes the first time)"
+	@$(PYTHON) -m venv $(CLUSTER)
+	@$(CLUSTER)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt torch setuptools wheel
+	@$(CLUSTER)/bin/python -m pip install $(PIP_FLAGS) --no-build-isolation torch-cluster==1.6.3 torch-scatter==2.1.2
+	@$(CLUSTER)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e . hypothesis pytest
+	@$(CLUSTER)/bin/python -c "import torch_cluster, torch_scatter"
+	@touch $@
+
+$(PYTORCH3D)/.stamp: pyproject.toml constraints.txt Makefile
+	@echo "geogrid: setting up $(PYTORCH3D) (a few minutes the first time)"
+	@$(PYTHON) -m venv $(PYTORCH3D)
+	@grep -v '^torch==' constraints.txt > $(PYTORCH3D)/constraints.txt
+	@$(PYTORCH3D)/bin/python -m pip install $(PIP_FLAGS) -c $(PYTORCH3D)/constraints.txt \
+		torch==2.11.0 easypytorch3d -e . hypothesis pytest
+	@$(PYTORCH3D)/bin/python -c "import pytorch3d.ops"
+	@touch $@
 
 lint: setup  ## style
 	@$(BIN)/ruff check .
@@ -55,5 +80,5 @@ $(BENCH)/.stamp: Makefile
 	@touch $@
 
 clean:  ## remove environments, caches and outputs
-	rm -rf $(VENV) $(BENCH) demo docs/_build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf $(VENV) $(BENCH) $(CLUSTER) $(PYTORCH3D) demo docs/_build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find geogrid tests examples docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""The command line: ``geogrid register | apply | apply-points | info``."""
+"""The command line: ``geogrid register | apply | apply-points | info | doctor``."""
 
 from __future__ import annotations
 
@@ -155,10 +155,15 @@ def info(file: Path) -> None:
     """Tell what FILE is and what geogrid will do with it."""
     from geogrid.description import describe
 
-    lines = describe(file)
-    width = max(len(name) for name, _ in lines)
-    for name, value in lines:
-        click.echo(f"{name:<{width}}  {value}")
+    _print_table(describe(file))
+
+
+@app.command()
+def doctor() -> None:
+    """Tell what is installed: versions, devices, and which implementations of neighbour search are there."""
+    from geogrid.doctor import examine
+
+    _print_table(examine())
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -247,6 +252,12 @@ def _print_summary(metrics: dict[str, Any], out: Path) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(f"report: {out / 'report.html'}", soft_wrap=True)
+
+
+def _print_table(lines: list[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in lines)
+    for name, value in lines:
+        click.echo(f"{name:<{width}}  {value}")
 
 
 def _nifti_name(out: Path) -> Path:

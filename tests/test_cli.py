@@ -15,6 +15,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from geogrid.graph import implementation_status
 from geogrid.io import read_points
 from geogrid.spatial import Grid
 from geogrid.transforms import AffineTransform
@@ -299,6 +300,27 @@ def test_info_on_a_displacement_and_on_nan(
     assert "3 voxels are NaN" in capsys.readouterr().out
 
 
+def test_doctor_tells_versions_devices_and_searches(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("doctor") == 0
+    lines = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["torch"] == torch.__version__
+    assert lines["python"].startswith(sys.version.split()[0])
+    assert lines["device cpu"] == f"{torch.get_num_threads()} threads"
+    assert any(name.startswith("device cuda") for name in lines)
+    for name, reason in implementation_status().items():
+        assert lines[f"neighbours by {name}"] == (reason or "ready")
+    assert lines["neighbours by scipy"] == "ready"
+
+
+def test_doctor_tells_what_is_missing_and_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch_cluster", None)
+    assert run("doctor") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"neighbours by torch_cluster +torch_cluster is not installed; get it with: pip install --no-build", out)
+
+
 def test_python_m_geogrid_is_the_same_command(scans: Path) -> None:
     done = [
         subprocess.run([*command, "info", scans / "fixed.nii.gz"], capture_output=True, text=True, check=True).stdout
@@ -312,7 +334,7 @@ def test_without_arguments_the_help_is_shown(capsys: pytest.CaptureFixture[str])
     assert run() == 0
     out = capsys.readouterr().out
     assert "Usage: geogrid" in out
-    for command in ("register", "apply", "apply-points", "info"):
+    for command in ("register", "apply", "apply-points", "info", "doctor"):
         assert re.search(rf"^  {command} ", out, re.MULTILINE)
 
 

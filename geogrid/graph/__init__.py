@@ -1,5 +1,23 @@
 """Who talks to whom: neighbourhoods of points, on lattices and scattered."""
 
+from geogrid.graph.backends import available_implementations, implementation_status
+from geogrid.graph.cells import Cells, cell_pool
+from geogrid.graph.farthest import farthest_points
+from geogrid.graph.lattice import lattice_window
 from geogrid.graph.neighborhood import Neighborhood
+from geogrid.graph.search import knn, radius
+from geogrid.graph.volumes import PointVolumes, point_volumes
 
-__all__ = ["Neighborhood"]
+__all__ = [
+    "Cells",
+    "Neighborhood",
+    "PointVolumes",
+    "available_implementations",
+    "cell_pool",
+    "farthest_points",
+    "implementation_status",
+    "knn",
+    "lattice_window",
+    "point_volumes",
+    "radius",
+]
