@@ -13,8 +13,9 @@ from torch_geometric.utils import softmax
 
 from geogrid.errors import GeogridError
 from geogrid.graph import Neighborhood
-from geogrid.nn import checks, cost, taper
-from geogrid.nn.fourier import fourier_features
+from geogrid.nn import checks, taper
+from geogrid.nn.cost import knot_weights, normalized
+from geogrid.nn.fourier import fourier_features, turn
 from geogrid.nn.functional import MEMORY, neighbor_attention
 
 
@@ -186,42 +187,44 @@ class NeighborAttention(MessagePassing):
         edges = neighborhood_or_edge_index
         self._check_inputs(x, pos, edges, log_measure, scale, frame)
         dtype = torch.float64 if x[1].dtype == torch.float64 else torch.float32
-        center = pos[0].detach().double().mean(0) if len(pos[0]) else pos[0].new_zeros(self.dim, dtype=torch.float64)
-        local = [self._local(p, center, scale, frame) for p in pos]
-        waves = [fourier_features(p, self.frequencies, dtype) for p in local]
+        local = self._local(pos, scale, frame)
+        waves = (self._wave(local[0], dtype), self._wave(local[1], dtype))
         places = (local[0].to(dtype), local[1].to(dtype))
-        shared = torch.cat([*waves[0], places[0]] if return_offset else waves[0], 1)
-        query, key, value = self._queries(x[1], waves[1], dtype, return_offset), *self._keys_values(x[0], dtype)
+        weights = (self.position_key.to(dtype), self.position_value.to(dtype))
+        parts = (self._queries(x[1], dtype), *self._keys_values(x[0], dtype), waves, weights, places)
         measure = None if log_measure is None else log_measure.to(dtype)
-        width = self._cost_width(scale, spacing) if return_cost else ()
-        tables = (query, key, value, shared)
+        options = {
+            "cost_width": self._cost_width(scale, spacing) if return_cost else None,
+            "return_offset": return_offset,
+            "return_weights": return_attention,
+        }
         if isinstance(edges, Neighborhood):
-            sums, covered, volume, weights = neighbor_attention(
-                *tables, places, edges, measure, radius=self.radius, cost_width=width, return_weights=return_attention, memory=self.memory
-            )
+            found = neighbor_attention(*parts, edges, measure, radius=self.radius, memory=self.memory, **options)
         else:
-            sums, covered, volume, weights = self._propagate(edges, tables, places, measure, width)
-        update = self._finish(sums, waves[1]).to(x[1].dtype)
+            found = self._propagate(*parts, edges, measure, **options)
+        update = found[0].flatten(1).to(x[1].dtype)
         if not (return_attention or return_offset or return_cost):
             return update
-        offset = self._offset(sums, covered, places[1], scale, frame, pos[1].dtype) if return_offset else None
-        return AttentionOutput(update, covered, weights if return_attention else None, offset, volume if return_cost else None)
+        offset = self._to_world(found[2], scale, frame).to(pos[1].dtype)
+        wanted = zip((return_attention, return_offset, return_cost), (found[4], offset, found[3]), strict=True)
+        return AttentionOutput(update, found[1], *(part if asked else None for asked, part in wanted))
 
     def edge_update(
-        self, query_i: Tensor, key_j: Tensor, shared_j: Tensor, place_i: Tensor, place_j: Tensor, log_measure_j: Tensor,
-        width: Optional[list[float]], index: Tensor, size_i: Optional[int],
+        self, query_i: Tensor, key_j: Tensor, wave_j: Tensor, place_i: Tensor, place_j: Tensor, log_measure_j: Tensor,
+        cost_width: Optional[list[float]], index: Tensor, size_i: Optional[int],
     ) -> Tensor:  # fmt: skip
         """Per edge: weights of the heads, taper, and what the cost volume sums."""
         own = key_j.shape[2]
-        logits = (query_i[..., :own] * key_j).sum(-1) + (query_i[..., own:] * shared_j[:, None]).sum(-1)
+        logits = (query_i[..., :own] * key_j).sum(-1) + (query_i[..., own:] * wave_j[:, None]).sum(-1)
         rel = place_j - place_i
-        share = torch.ones_like(rel[:, 0]) if self.radius is None else taper.inside(rel.square().sum(-1), self.radius)
-        base = log_measure_j + 2 * share.clamp_min(torch.finfo(share.dtype).tiny).log()
-        biased = torch.where(share[:, None] > 0, logits + base[:, None], torch.full_like(logits, -1e30))
-        weights = softmax(biased, index, num_nodes=size_i) * (share[:, None] > 0)
-        parts = [weights, share.square()[:, None]]
-        if width:
-            masses = cost.knot_weights(rel, width) * log_measure_j.exp()[:, None]
+        share = torch.ones_like(rel[:, :1])
+        if self.radius is not None:
+            share = taper.inside(rel.square().sum(-1, keepdim=True), self.radius)
+        base = log_measure_j[:, None] + 2 * share.clamp_min(torch.finfo(share.dtype).tiny).log()
+        biased = torch.where(share > 0, logits + base, torch.full_like(logits, -1e30))
+        parts = [softmax(biased, index, num_nodes=size_i) * (share > 0), share.square()]
+        if cost_width:
+            masses = knot_weights(rel, cost_width) * log_measure_j.exp()[:, None]
             parts += [masses, (logits[..., None] * masses[:, None]).flatten(1)]
         return torch.cat(parts, 1)
 
@@ -235,38 +238,38 @@ class NeighborAttention(MessagePassing):
         return f"{type(self).__name__}({self.in_channels}, {self.out_channels}, dim={self.dim}, heads={self.heads})"
 
     def _propagate(
-        self, edge_index: Tensor, tables: tuple[Tensor, Tensor, Tensor, Tensor], places: tuple[Tensor, Tensor],
-        log_measure: Tensor | None, width: Sequence[float],
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+        self, queries: tuple[Tensor, Tensor], key: Tensor, value: Tensor, waves: tuple[Tensor, Tensor],
+        position_weights: tuple[Tensor, Tensor], places: tuple[Tensor, Tensor], edge_index: Tensor, log_measure: Tensor | None,
+        cost_width: Sequence[float] | None, return_offset: bool, return_weights: bool,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         """What the fused operation returns, by PyG's generic way."""
-        query, key, value, shared = tables
-        size = (len(key), len(query))
-        measure = key.new_zeros(len(key)) if log_measure is None else log_measure
-        with torch.autocast(query.device.type, enabled=False):
-            edge = self.edge_updater(
-                edge_index, size=size, query=(key.new_zeros(size[0], 0), query), key=(key, None), shared=(shared, None),
-                place=places, log_measure=(measure, None), width=list(width),
-            )  # fmt: skip
-            total = self.propagate(edge_index, size=size, value=(value, None), shared=(shared, None), edge=edge)
-        channels = self.heads * (value.shape[2] + shared.shape[1])
-        knots = 3**self.dim if width else 0
-        sums, tapers, reached, volume = total.split([channels, 1, knots, self.heads * knots], 1)
+        size = (len(key), len(waves[1]))
+        wave = waves[1][:, None]
+        asked = torch.einsum("nhd,hdm->nhm", queries[1], position_weights[0])
+        query = torch.cat([queries[0], turn(asked, wave, forward=True)], 2)
+        shared = torch.cat([waves[0], places[0]], 1)
+        measure = key.new_zeros(size[0]) if log_measure is None else log_measure
+        edge = self.edge_updater(
+            edge_index, size=size, query=(key.new_zeros(size[0], 0), query), key=(key, None), wave=(waves[0], None),
+            place=places, log_measure=(measure, None), cost_width=cost_width,
+        )  # fmt: skip
+        total = self.propagate(edge_index, size=size, value=(value, None), shared=(shared, None), edge=edge)
+        widths = (value.shape[2], wave.shape[2], self.dim)
+        knots = 3**self.dim if cost_width else 0
+        sums, tapers, reached, cost = total.split([self.heads * sum(widths), 1, knots, self.heads * knots], 1)
         covered = taper.coverage(tapers[:, 0])
-        sums = sums.view(size[1], self.heads, -1) * covered[:, None, None]
-        return sums, covered, cost.normalized(volume.view(size[1], self.heads, -1), reached[:, None]), edge[:, : self.heads]
+        own, waved, place = (sums.unflatten(1, (self.heads, sum(widths))) * covered[:, None, None]).split(widths, 2)
+        update = own + torch.einsum("nhm,hmd->nhd", turn(waved, wave, forward=False), position_weights[1])
+        offset = place - (covered[:, None] * places[1])[:, None]
+        return update, covered, offset, normalized(cost.unflatten(1, (self.heads, knots)), reached[:, None]), edge[:, : self.heads]
 
-    def _queries(self, x: Tensor, waves: tuple[Tensor, Tensor], dtype: torch.dtype, with_places: bool) -> Tensor:
-        """Queries, and what they ask of the sines, cosines (and, with no weight, the places) of the context."""
+    def _queries(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """What is compared with the keys, and what asks for positions."""
         raw = self._heads(self.lin_query(x), dtype)
-        own = raw / math.sqrt(raw.shape[2])
-        ask_sin, ask_cos = torch.einsum("nhd,hdm->nhm", own, self.position_key.to(dtype)).to(dtype).chunk(2, 2)
-        sin, cos = (wave[:, None] for wave in waves)
-        if self.log_temperature is not None:
-            own = normalize(raw, dim=2) * self.log_temperature.to(dtype).exp()[:, None]
-        parts = [own, ask_sin * cos + ask_cos * sin, ask_cos * cos - ask_sin * sin]
-        if with_places:
-            parts.append(own.new_zeros(*own.shape[:2], self.dim))
-        return torch.cat(parts, 2)
+        probe = raw / math.sqrt(raw.shape[2])
+        if self.log_temperature is None:
+            return probe, probe
+        return normalize(raw, dim=2) * self.log_temperature.to(dtype).exp()[:, None], probe
 
     def _keys_values(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         key = self._heads(self.lin_key(x), dtype)
@@ -275,24 +278,17 @@ class NeighborAttention(MessagePassing):
     def _heads(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         return x.to(dtype).view(len(x), self.heads, x.shape[1] // self.heads)
 
-    def _finish(self, sums: Tensor, waves: tuple[Tensor, Tensor]) -> Tensor:
-        """Turns sums of the context's sines and cosines into those of relative positions, and projects them."""
-        own, m = self.out_channels // self.heads, self.frequencies.shape[1]
-        own_sum, sin_sum, cos_sum = sums[..., : own + 2 * m].split([own, m, m], 2)
-        sin, cos = (wave[:, None] for wave in waves)
-        relative = torch.cat([sin_sum * cos - cos_sum * sin, cos_sum * cos + sin_sum * sin], 2)
-        return (own_sum + torch.einsum("nhm,hmd->nhd", relative, self.position_value.to(relative.dtype))).flatten(1)
+    def _local(self, pos: tuple[Tensor, Tensor], scale: float, frame: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Positions in float64 from the context's centre, in the frame's axes, in units of the scale."""
+        center = pos[0].detach().double().mean(0) if len(pos[0]) else pos[0].new_zeros(self.dim, dtype=torch.float64)
+        context, query = ((p.double() - center) / scale for p in pos)
+        return (context, query) if frame is None else (context @ frame.to(context), query @ frame.to(query))
 
-    def _offset(
-        self, sums: Tensor, covered: Tensor, place: Tensor, scale: float, frame: Tensor | None, dtype: torch.dtype
-    ) -> Tensor:
-        offset = (sums[..., -self.dim :] - (covered[:, None] * place)[:, None]).to(dtype) * scale
-        return offset if frame is None else offset @ frame.to(offset).T
+    def _wave(self, local: Tensor, dtype: torch.dtype) -> Tensor:
+        return fourier_features(local, self.frequencies, dtype)
 
-    def _local(self, pos: Tensor, center: Tensor, scale: float, frame: Tensor | None) -> Tensor:
-        """Positions in float64, from the centre, in the frame's axes, in units of the scale."""
-        local = (pos.double() - center) / scale
-        return local if frame is None else local @ frame.to(local)
+    def _to_world(self, offset: Tensor, scale: float, frame: Tensor | None) -> Tensor:
+        return offset * scale if frame is None or offset.shape[2] == 0 else offset @ frame.to(offset).T * scale
 
     def _cost_width(self, scale: float, spacing: Sequence[float] | None) -> list[float]:
         return [1.0] * self.dim if spacing is None else [max(1.0, float(s) / scale) for s in spacing]

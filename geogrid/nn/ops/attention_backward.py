@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from geogrid.nn import cost as cost_volume
+from geogrid.nn.fourier import turn, turn_gradient
 from geogrid.nn.ops.attention_chunks import Chunk, Inputs
 from geogrid.nn.ops.edges import Transpose, edge_dot, edge_sum
 from geogrid.nn.taper import FADE
+
+
+FLOATS = ("query", "probe", "key", "value", "wave_query", "wave_context", "position_key", "position_value", "place_query", "place_context")
+"""Inputs that have gradients, besides ``log_measure``."""
 
 
 @dataclass(frozen=True)
@@ -18,78 +24,128 @@ class Gradients:
     """Gradients of the float inputs, in their order."""
 
     query: Tensor
+    probe: Tensor
     key: Tensor
     value: Tensor
-    shared: Tensor
-    position_query: Tensor
-    position_context: Tensor
+    wave_query: Tensor
+    wave_context: Tensor
+    position_key: Tensor
+    position_value: Tensor
+    place_query: Tensor
+    place_context: Tensor
     log_measure: Tensor
 
     @classmethod
     def zeros(cls, inputs: Inputs) -> Gradients:
         """Zeros in the shapes of the inputs."""
-        points = (inputs.query, inputs.key, inputs.value, inputs.shared, inputs.position_query, inputs.position_context)
-        return cls(*(torch.zeros_like(p, memory_format=torch.contiguous_format) for p in points), inputs.key.new_zeros(len(inputs.key)))
+        given = [getattr(inputs, name) for name in FLOATS]
+        return cls(*(tensor.new_zeros(tensor.shape) for tensor in given), inputs.key.new_zeros(len(inputs.key)))
 
 
-def backward(inputs: Inputs, out: Tensor, covered: Tensor, cost: Tensor, weights: Tensor) -> Gradients:
-    """Gradients of the inputs from those of the outputs, which have the outputs' names here."""
+@dataclass(frozen=True)
+class Outputs:
+    """Gradients of the outputs, or a range of them."""
+
+    update: Tensor
+    coverage: Tensor
+    offset: Tensor
+    cost: Tensor
+    weights: Tensor
+
+    def __getitem__(self, part: slice) -> Outputs:
+        return Outputs(self.update[part], self.coverage[part], self.offset[part], self.cost[part], self.weights[part])
+
+
+def backward(inputs: Inputs, given: Outputs) -> Gradients:
+    """Gradients of the inputs from those of the outputs."""
     grads = Gradients.zeros(inputs)
     if inputs.empty:
         return grads
-    tables = [(inputs.key_table(h), inputs.value_table(h)) for h in range(inputs.heads)]
-    per_head = [(torch.zeros_like(keys), torch.zeros_like(values)) for keys, values in tables]
+    tables = inputs.tables()
     for part in inputs.chunks():
-        _Backward(Chunk(inputs, part), grads).run(tables, per_head, out[part], covered[part], cost[part], weights[part])
-    _collect(grads, per_head)
+        _Backward(Chunk(inputs, part), grads, given[part]).run(tables)
     return grads
-
-
-def _collect(grads: Gradients, per_head: list[tuple[Tensor, Tensor]]) -> None:
-    for head, (keys, values) in enumerate(per_head):
-        own_key, own_value = grads.key.shape[2], grads.value.shape[2]
-        grads.key[:, head] = keys[:, :own_key]
-        grads.value[:, head] = values[:, :own_value]
-        grads.shared.add_(keys[:, own_key:]).add_(values[:, own_value:])
 
 
 class _Backward:
     """One chunk of queries."""
 
-    def __init__(self, chunk: Chunk, grads: Gradients) -> None:
-        self.chunk, self.grads, self.inputs = chunk, grads, chunk.inputs
+    def __init__(self, chunk: Chunk, grads: Gradients, given: Outputs) -> None:
+        self.chunk, self.grads, self.inputs, self.given = chunk, grads, chunk.inputs, given
         self.transpose = Transpose(chunk.index, chunk.inputs.mask[chunk.part], len(chunk.inputs.key))
+        self.wave = self.inputs.wave_query[chunk.part]
         self.on_base = torch.zeros_like(chunk.base)
+        self.on_coverage = given.coverage.clone()
         if self.inputs.cost_width:
             self.measure, self.hats = chunk.knots()
             self.masses = self.hats * self.measure
             self.reached = self.masses.sum(1)
             self.on_masses = torch.zeros_like(self.masses)
 
-    def run(
-        self, tables: list[tuple[Tensor, Tensor]], per_head: list[tuple[Tensor, Tensor]],
-        out: Tensor, covered: Tensor, cost: Tensor, weights: Tensor,
-    ) -> None:  # fmt: skip
+    def run(self, tables: list[tuple[Tensor, Tensor]]) -> None:
         """Adds the chunk's share to the gradients."""
-        chunk, on_coverage = self.chunk, covered.clone()
-        factor = chunk.coverage[:, None]
         for head, (keys, values) in enumerate(tables):
-            logits = chunk.logits(head, keys)
-            share = chunk.weights(logits)
-            on_out = out[:, head].contiguous()
-            on_share = edge_dot(on_out, values, chunk.index)
-            on_coverage += (share * on_share).sum(1)
-            self.transpose.add_outer(per_head[head][1], share * factor, on_out)
-            on_share.mul_(factor)
-            if weights.shape[1]:
-                on_share += weights[:, :, head]
-            on_logits = share * (on_share - (share * on_share).sum(1, keepdim=True))
-            self.on_base += on_logits
+            asked = self.chunk.asked(head)
+            query = self.chunk.queries(head, asked)
+            logits = edge_dot(query, keys, self.chunk.index)
+            on_logits = self._softmax(head, logits, values)
             if self.inputs.cost_width:
-                on_logits = on_logits + self._cost(logits, cost[:, head])
-            self.grads.query[chunk.part, head] = edge_sum(on_logits, keys, chunk.index)
-            self.transpose.add_outer(per_head[head][0], on_logits, self.inputs.query[chunk.part, head].contiguous())
-        self._positions(on_coverage)
+                on_logits = on_logits + self._cost(logits, self.given.cost[:, head])
+            self._query(head, edge_sum(on_logits, keys, self.chunk.index), asked)
+            on_key = self.transpose.outer(on_logits, query)
+            self._scatter(((self.grads.key[:, head], self.inputs.key.shape[2]), (self.grads.wave_context, None)), on_key)
+        self._positions()
+
+    def _softmax(self, head: int, logits: Tensor, values: Tensor) -> Tensor:
+        """Through the sums and the softmax, to the logits."""
+        chunk, factor = self.chunk, self.chunk.coverage[:, None]
+        share = chunk.weights(logits)
+        weights = share * factor
+        on_sums = self._finish(head, weights)
+        on_share = edge_dot(on_sums, values, chunk.index)
+        self.on_coverage += (share * on_share).sum(1)
+        targets = ((self.grads.value[:, head], self.inputs.value.shape[2]), (self.grads.wave_context, self.wave.shape[1]))
+        self._scatter((*targets, (self.grads.place_context, None)), self.transpose.outer(weights, on_sums))
+        on_share.mul_(factor)
+        if self.inputs.with_weights:
+            on_share += self.given.weights[:, :, head]
+        on_logits = share.mul_(on_share - (share * on_share).sum(1, keepdim=True))
+        self.on_base += on_logits
+        return on_logits
+
+    def _finish(self, head: int, weights: Tensor) -> Tensor:
+        """Through the projection of relative sines and cosines, to the sums."""
+        given, projection = self.given.update[:, head], self.inputs.position_value[head]
+        sums = edge_sum(weights, self.inputs.wave_context, self.chunk.index)
+        self.grads.position_value[head].addmm_(turn(sums, self.wave, forward=False).T, given)
+        on_relative = given @ projection.T
+        self.grads.wave_query[self.chunk.part] += turn_gradient(on_relative, sums, forward=False)
+        parts = [given, turn(on_relative, self.wave, forward=True)]
+        if self.inputs.with_offset:
+            on_place = self.given.offset[:, head]
+            self.on_coverage -= (on_place * self.inputs.place_query[self.chunk.part]).sum(1)
+            self.grads.place_query[self.chunk.part].addcmul_(self.chunk.coverage[:, None], on_place, value=-1)
+            parts.append(on_place)
+        return torch.cat(parts, 1)
+
+    def _query(self, head: int, on_query: Tensor, asked: Tensor) -> None:
+        """From the rows that are multiplied with the keys to what they are made of."""
+        part, own = self.chunk.part, self.inputs.query.shape[2]
+        on_turned = on_query[:, own:]
+        self.grads.query[part, head] = on_query[:, :own]
+        self.grads.wave_query[part] += turn_gradient(on_turned, asked, forward=True)
+        on_asked = turn(on_turned, self.wave, forward=False)
+        self.grads.probe[part, head] = on_asked @ self.inputs.position_key[head].T
+        self.grads.position_key[head].addmm_(self.inputs.probe[part, head].T, on_asked)
+
+    def _scatter(self, targets: Sequence[tuple[Tensor, int | None]], rows: Tensor) -> None:
+        """Adds groups of columns of the transposed sums to the gradients of the context."""
+        first = 0
+        for target, width in targets:
+            last = rows.shape[1] if width is None else first + width
+            if last > first:
+                target.index_add_(0, self.transpose.rows, rows[:, first:last])
+            first = last
 
     def _cost(self, logits: Tensor, cost: Tensor) -> Tensor:
         """Adds to the gradient of the masses, and gives that of the logits."""
@@ -100,13 +156,13 @@ class _Backward:
         self.on_masses.addcmul_(logits[..., None], on_total[:, None]).add_(on_reached[:, None])
         return torch.bmm(self.masses, on_total[..., None])[..., 0]
 
-    def _positions(self, on_coverage: Tensor) -> None:
+    def _positions(self) -> None:
         """Gradients by way of the measure, the taper, the coverage and the knots."""
         chunk, inputs = self.chunk, self.inputs
         on_measure = self.on_base
         on_rel = torch.zeros_like(chunk.rel) if inputs.radius > 0 or inputs.cost_width else None
         if inputs.radius > 0 and on_rel is not None:
-            on_total = on_coverage * (chunk.total < FADE) / FADE
+            on_total = self.on_coverage * (chunk.total < FADE) / FADE
             steps = self.on_base / chunk.inside.clamp_min(torch.finfo(chunk.inside.dtype).tiny)
             on_inside = 2 * (steps + on_total[:, None] * chunk.inside) * chunk.mask
             on_rel.addcmul_(chunk.rel, on_inside[..., None], value=-2 / inputs.radius**2)
@@ -114,10 +170,10 @@ class _Backward:
             on_measure = on_measure + (self.on_masses * self.masses).sum(-1)
             self._knots(on_rel)
         if inputs.log_measure is not None:
-            self.transpose.add_edges(self.grads.log_measure[:, None], on_measure[..., None])
+            self._scatter(((self.grads.log_measure[:, None], None),), self.transpose.edges(on_measure[..., None]))
         if on_rel is not None:
-            self.grads.position_query[chunk.part] -= on_rel.sum(1)
-            self.transpose.add_edges(self.grads.position_context, on_rel)
+            self.grads.place_query[chunk.part] -= on_rel.sum(1)
+            self._scatter(((self.grads.place_context, None),), self.transpose.edges(on_rel))
 
     def _knots(self, on_rel: Tensor) -> None:
         hats = cost_volume.axis_weights(self.chunk.rel, self.inputs.cost_width)

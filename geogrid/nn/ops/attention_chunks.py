@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from geogrid.nn import cost as cost_volume
+from geogrid.nn.fourier import turn
 from geogrid.nn.ops.edges import check_range, edge_dot, edge_sum, gathers_nothing
 from geogrid.nn.taper import coverage, inside
 
@@ -21,17 +22,23 @@ class Inputs:
     """What the op takes; see :func:`geogrid.nn.functional.neighbor_attention`."""
 
     query: Tensor
+    probe: Tensor
     key: Tensor
     value: Tensor
-    shared: Tensor
-    position_query: Tensor
-    position_context: Tensor
+    wave_query: Tensor
+    wave_context: Tensor
+    position_key: Tensor
+    position_value: Tensor
+    place_query: Tensor
+    place_context: Tensor
     log_measure: Tensor | None
     index: Tensor
     mask: Tensor
     radius: float
     cost_width: Sequence[float]
     memory: int
+    with_weights: bool
+    with_offset: bool
 
     @property
     def heads(self) -> int:
@@ -43,21 +50,21 @@ class Inputs:
         """Whether there is no edge at all."""
         return self.index.numel() == 0 or len(self.key) == 0
 
-    def key_table(self, head: int) -> Tensor:
-        """Keys of a head with the shared channels."""
-        return torch.cat([self.key[:, head], self.shared], 1)
-
-    def value_table(self, head: int) -> Tensor:
-        """Values of a head with the shared channels."""
-        return torch.cat([self.value[:, head], self.shared], 1)
+    def tables(self) -> list[tuple[Tensor, Tensor]]:
+        """Per head the rows of the context that are read for logits and for sums."""
+        shared = [self.wave_context, self.place_context] if self.with_offset else [self.wave_context]
+        return [
+            (torch.cat([self.key[:, h], self.wave_context], 1), torch.cat([self.value[:, h], *shared], 1))
+            for h in range(self.heads)
+        ]
 
     def chunks(self) -> Iterator[slice]:
         """Ranges of queries whose temporary tables fit into the memory."""
         num_query, k = self.index.shape
         floats = 12 + (6 * len(self.cost_width) + 4 * 3 ** len(self.cost_width) if self.cost_width else 0)
-        floats += 4 * self.position_query.shape[1] + self.heads
+        floats += 4 * self.place_query.shape[1] + self.heads
         if not gathers_nothing(self.query):
-            floats += 2 * (self.key.shape[-1] + self.value.shape[-1] + self.shared.shape[-1])
+            floats += 2 * (self.key.shape[2] + self.value.shape[2] + 2 * self.wave_context.shape[1])
         per_query = k * (32 + floats * self.query.element_size())
         size = max(1, min(self.memory // max(per_query, 1), EDGES_IN_CACHE // max(k, 1)))
         return (slice(first, min(first + size, num_query)) for first in range(0, num_query, size))
@@ -74,8 +81,8 @@ class Chunk:
         self.base = torch.zeros_like(self.index, dtype=inputs.query.dtype) if self.log_measure is None else self.log_measure
         total = self.mask.sum(1).to(inputs.query.dtype)
         if inputs.radius > 0 or inputs.cost_width:
-            gathered = inputs.position_context.index_select(0, flat).view(*shape, -1)
-            self.rel = gathered.sub_(inputs.position_query[part][:, None])
+            gathered = inputs.place_context.index_select(0, flat).view(*shape, -1)
+            self.rel = gathered.sub_(inputs.place_query[part][:, None])
         if inputs.radius > 0:
             self.inside = inside(self.rel.square().sum(-1), inputs.radius).mul_(self.mask)
             self.mask = self.inside > 0
@@ -85,9 +92,14 @@ class Chunk:
         self.has_any = self.mask.any(1, keepdim=True)
         self.total, self.coverage = total, coverage(total)
 
-    def logits(self, head: int, table: Tensor) -> Tensor:
-        """``query . key`` of a head, ``(n, k)``."""
-        return edge_dot(self.inputs.query[self.part, head], table, self.index)
+    def asked(self, head: int) -> Tensor:
+        """What the queries of a head ask of relative sines and cosines, ``(n, 2 m)``."""
+        return self.inputs.probe[self.part, head] @ self.inputs.position_key[head]
+
+    def queries(self, head: int, asked: Tensor) -> Tensor:
+        """The rows to multiply with the keys, ``(n, d + 2 m)``."""
+        turned = turn(asked, self.inputs.wave_query[self.part], forward=True)
+        return torch.cat([self.inputs.query[self.part, head], turned], 1)
 
     def weights(self, logits: Tensor) -> Tensor:
         """Softmax weights, zero for a query without neighbours."""
@@ -100,38 +112,58 @@ class Chunk:
         return measure[..., None], cost_volume.knot_weights(self.rel, self.inputs.cost_width)
 
 
-def forward(inputs: Inputs, return_weights: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sums of values, coverage, cost volume and weights."""
-    out, covered, cost, weights = allocate(inputs, return_weights)
+def forward(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Update, coverage, offset, cost volume and weights."""
+    found = allocate(inputs)
     if inputs.empty:
-        return out, covered, cost, weights
+        return found
     check_range(inputs.index, len(inputs.key))
-    tables = [(inputs.key_table(h), inputs.value_table(h)) for h in range(inputs.heads)]
+    tables = inputs.tables()
     for part in inputs.chunks():
-        chunk = Chunk(inputs, part)
-        covered[part] = chunk.coverage
+        _attend(Chunk(inputs, part), tables, *found)
+    return found
+
+
+def _attend(
+    chunk: Chunk, tables: list[tuple[Tensor, Tensor]],
+    update: Tensor, covered: Tensor, offset: Tensor, cost: Tensor, weights: Tensor,
+) -> None:  # fmt: skip
+    inputs, part = chunk.inputs, chunk.part
+    covered[part] = chunk.coverage
+    if inputs.cost_width:
+        measure, hats = chunk.knots()
+        masses = hats.mul_(measure)
+        reached = masses.sum(1)
+    for head, (keys, values) in enumerate(tables):
+        logits = edge_dot(chunk.queries(head, chunk.asked(head)), keys, chunk.index)
         if inputs.cost_width:
-            measure, hats = chunk.knots()
-            hats.mul_(measure)
-            reached = hats.sum(1)
-        for head, (keys, values) in enumerate(tables):
-            logits = chunk.logits(head, keys)
-            if inputs.cost_width:
-                cost[part, head] = cost_volume.normalized(torch.bmm(logits[:, None], hats)[:, 0], reached)
-            share = chunk.weights(logits)
-            if return_weights:
-                weights[part, :, head] = share
-            out[part, head] = edge_sum(share * chunk.coverage[:, None], values, chunk.index)
-    return out, covered, cost, weights
+            cost[part, head] = cost_volume.normalized(torch.bmm(logits[:, None], masses)[:, 0], reached)
+        share = chunk.weights(logits)
+        if inputs.with_weights:
+            weights[part, :, head] = share
+        sums = edge_sum(share.mul_(chunk.coverage[:, None]), values, chunk.index)
+        own, wave, place = split(inputs, sums)
+        relative = turn(wave, inputs.wave_query[part], forward=False)
+        torch.addmm(own, relative, inputs.position_value[head], out=own)
+        update[part, head] = own
+        if inputs.with_offset:
+            offset[part, head] = place.addcmul_(chunk.coverage[:, None], inputs.place_query[part], value=-1)
 
 
-def allocate(inputs: Inputs, return_weights: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def split(inputs: Inputs, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The sums of values, of sines and cosines, and of places (none, unless offsets are wanted)."""
+    own, wave = inputs.value.shape[2], inputs.wave_context.shape[1]
+    return sums[:, :own].contiguous(), sums[:, own : own + wave], sums[:, own + wave :]
+
+
+def allocate(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Zeros of the shapes that :func:`forward` returns."""
     (num_query, heads, _), k = inputs.query.shape, inputs.index.shape[1]
     knots = 3 ** len(inputs.cost_width) if inputs.cost_width else 0
     return (
-        inputs.query.new_zeros(num_query, heads, inputs.value.shape[2] + inputs.shared.shape[1]),
+        inputs.query.new_zeros(num_query, heads, inputs.value.shape[2]),
         inputs.query.new_zeros(num_query),
+        inputs.query.new_zeros(num_query, heads, inputs.place_query.shape[1] if inputs.with_offset else 0),
         inputs.query.new_zeros(num_query, heads, knots),
-        inputs.query.new_zeros(num_query, k if return_weights else 0, heads),
+        inputs.query.new_zeros(num_query, k if inputs.with_weights else 0, heads),
     )

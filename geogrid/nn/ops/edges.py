@@ -50,16 +50,17 @@ class Transpose:
         self.rows, self.order, self.start = rows, order, start
         self.query = order // index.shape[1]
 
-    def add_outer(self, total: Tensor, weights: Tensor, values: Tensor) -> None:
-        """Adds ``sum_i weights_ij values_i`` to ``total_j``; ``(n, k)`` weights, ``(n, channels)`` values."""
-        if len(self.rows):
-            picked = weights.reshape(-1)[self.order]
-            total.index_add_(0, self.rows, embedding_bag(self.query, values, self.start, per_sample_weights=picked, mode="sum"))
+    def outer(self, weights: Tensor, values: Tensor) -> Tensor:
+        """``sum_i weights_ij values_i`` for the context points in ``rows``; ``(n, k)`` weights, ``(n, channels)`` values."""
+        if len(self.rows) == 0:
+            return values.new_zeros(0, values.shape[1])
+        return embedding_bag(self.query, values, self.start, per_sample_weights=weights.reshape(-1)[self.order], mode="sum")
 
-    def add_edges(self, total: Tensor, values: Tensor) -> None:
-        """Adds ``sum_i values_ij`` to ``total_j``; ``(n, k, channels)`` values."""
-        if len(self.rows):
-            total.index_add_(0, self.rows, embedding_bag(self.order, values.flatten(0, 1), self.start, mode="sum"))
+    def edges(self, values: Tensor) -> Tensor:
+        """``sum_i values_ij`` for the context points in ``rows``; ``(n, k, channels)`` values."""
+        if len(self.rows) == 0:
+            return values.new_zeros(0, values.shape[2])
+        return embedding_bag(self.order, values.flatten(0, 1), self.start, mode="sum")
 
 
 def gathers_nothing(like: Tensor) -> bool:
