@@ -201,7 +201,8 @@ class NeighborAttention(MessagePassing):
         if isinstance(edges, Neighborhood):
             found = neighbor_attention(*parts, edges, measure, radius=self.radius, memory=self.memory, **options)
         else:
-            found = self._propagate(*parts, edges, measure, **options)
+            with torch.autocast(x[1].device.type, enabled=False):
+                found = self._propagate(*parts, edges, measure, **options)
         update = found[0].flatten(1).to(x[1].dtype)
         if not (return_attention or return_offset or return_cost):
             return update

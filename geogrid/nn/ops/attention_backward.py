@@ -86,35 +86,36 @@ class _Backward:
         """Adds the chunk's share to the gradients."""
         for head, (keys, values) in enumerate(tables):
             asked = self.chunk.asked(head)
-            query = self.chunk.queries(head, asked)
-            logits = edge_dot(query, keys, self.chunk.index)
+            logits = self.chunk.logits(head, keys, asked)
             on_logits = self._softmax(head, logits, values)
             if self.inputs.cost_width:
                 on_logits = on_logits + self._cost(logits, self.given.cost[:, head])
-            self._query(head, edge_sum(on_logits, keys, self.chunk.index), asked)
-            on_key = self.transpose.outer(on_logits, query)
-            self._scatter(((self.grads.key[:, head], self.inputs.key.shape[2]), (self.grads.wave_context, None)), on_key)
+            self._query(head, on_logits, keys, asked)
+            turned = turn(asked, self.wave, forward=True)
+            rows = self.transpose.outer(on_logits, torch.cat([self.inputs.query[self.chunk.part, head], turned], 1))
+            self._scatter((self.grads.key[:, head], self.grads.wave_context), rows)
         self._positions()
 
     def _softmax(self, head: int, logits: Tensor, values: Tensor) -> Tensor:
         """Through the sums and the softmax, to the logits."""
-        chunk, factor = self.chunk, self.chunk.coverage[:, None]
+        chunk, inputs, factor = self.chunk, self.inputs, self.chunk.coverage[:, None]
         share = chunk.weights(logits)
         weights = share * factor
         on_sums = self._finish(head, weights)
-        on_share = edge_dot(on_sums, values, chunk.index)
+        tables = (values, inputs.wave_context, inputs.place_context)
+        on_share = edge_dot(list(zip(on_sums, tables, strict=False)), chunk.index)
         self.on_coverage += (share * on_share).sum(1)
-        targets = ((self.grads.value[:, head], self.inputs.value.shape[2]), (self.grads.wave_context, self.wave.shape[1]))
-        self._scatter((*targets, (self.grads.place_context, None)), self.transpose.outer(weights, on_sums))
+        targets = (self.grads.value[:, head], self.grads.wave_context, self.grads.place_context)
+        self._scatter(targets, self.transpose.outer(weights, torch.cat(on_sums, 1)))
         on_share.mul_(factor)
-        if self.inputs.with_weights:
+        if inputs.with_weights:
             on_share += self.given.weights[:, :, head]
         on_logits = share.mul_(on_share - (share * on_share).sum(1, keepdim=True))
         self.on_base += on_logits
         return on_logits
 
-    def _finish(self, head: int, weights: Tensor) -> Tensor:
-        """Through the projection of relative sines and cosines, to the sums."""
+    def _finish(self, head: int, weights: Tensor) -> list[Tensor]:
+        """Through the projection of relative sines and cosines, to the sums of values, waves and (if wanted) places."""
         given, projection = self.given.update[:, head], self.inputs.position_value[head]
         sums = edge_sum(weights, self.inputs.wave_context, self.chunk.index)
         self.grads.position_value[head].addmm_(turn(sums, self.wave, forward=False).T, given)
@@ -126,26 +127,25 @@ class _Backward:
             self.on_coverage -= (on_place * self.inputs.place_query[self.chunk.part]).sum(1)
             self.grads.place_query[self.chunk.part].addcmul_(self.chunk.coverage[:, None], on_place, value=-1)
             parts.append(on_place)
-        return torch.cat(parts, 1)
+        return parts
 
-    def _query(self, head: int, on_query: Tensor, asked: Tensor) -> None:
-        """From the rows that are multiplied with the keys to what they are made of."""
-        part, own = self.chunk.part, self.inputs.query.shape[2]
-        on_turned = on_query[:, own:]
-        self.grads.query[part, head] = on_query[:, :own]
+    def _query(self, head: int, on_logits: Tensor, keys: Tensor, asked: Tensor) -> None:
+        """From the logits to what the query's side of the products is made of."""
+        part = self.chunk.part
+        self.grads.query[part, head] = edge_sum(on_logits, keys, self.chunk.index)
+        on_turned = edge_sum(on_logits, self.inputs.wave_context, self.chunk.index)
         self.grads.wave_query[part] += turn_gradient(on_turned, asked, forward=True)
         on_asked = turn(on_turned, self.wave, forward=False)
         self.grads.probe[part, head] = on_asked @ self.inputs.position_key[head].T
         self.grads.position_key[head].addmm_(self.inputs.probe[part, head].T, on_asked)
 
-    def _scatter(self, targets: Sequence[tuple[Tensor, int | None]], rows: Tensor) -> None:
+    def _scatter(self, targets: Sequence[Tensor], rows: Tensor) -> None:
         """Adds groups of columns of the transposed sums to the gradients of the context."""
-        first = 0
-        for target, width in targets:
-            last = rows.shape[1] if width is None else first + width
-            if last > first:
-                target.index_add_(0, self.transpose.rows, rows[:, first:last])
-            first = last
+        widths = [target.shape[1] for target in targets]
+        if sum(widths) > rows.shape[1]:
+            widths = widths[:-1]
+        for target, columns in zip(targets, rows.split(widths, 1), strict=False):
+            self.transpose.add(target, columns)
 
     def _cost(self, logits: Tensor, cost: Tensor) -> Tensor:
         """Adds to the gradient of the masses, and gives that of the logits."""
@@ -170,10 +170,10 @@ class _Backward:
             on_measure = on_measure + (self.on_masses * self.masses).sum(-1)
             self._knots(on_rel)
         if inputs.log_measure is not None:
-            self._scatter(((self.grads.log_measure[:, None], None),), self.transpose.edges(on_measure[..., None]))
+            self.transpose.add(self.grads.log_measure[:, None], self.transpose.edges(on_measure[..., None]))
         if on_rel is not None:
             self.grads.place_query[chunk.part] -= on_rel.sum(1)
-            self._scatter(((self.grads.place_context, None),), self.transpose.edges(on_rel))
+            self.transpose.add(self.grads.place_context, self.transpose.edges(on_rel))
 
     def _knots(self, on_rel: Tensor) -> None:
         hats = cost_volume.axis_weights(self.chunk.rel, self.inputs.cost_width)

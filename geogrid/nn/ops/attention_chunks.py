@@ -51,12 +51,8 @@ class Inputs:
         return self.index.numel() == 0 or len(self.key) == 0
 
     def tables(self) -> list[tuple[Tensor, Tensor]]:
-        """Per head the rows of the context that are read for logits and for sums."""
-        shared = [self.wave_context, self.place_context] if self.with_offset else [self.wave_context]
-        return [
-            (torch.cat([self.key[:, h], self.wave_context], 1), torch.cat([self.value[:, h], *shared], 1))
-            for h in range(self.heads)
-        ]
+        """Keys and values of each head, as rows without gaps."""
+        return [(self.key[:, h].contiguous(), self.value[:, h].contiguous()) for h in range(self.heads)]
 
     def chunks(self) -> Iterator[slice]:
         """Ranges of queries whose temporary tables fit into the memory."""
@@ -96,10 +92,11 @@ class Chunk:
         """What the queries of a head ask of relative sines and cosines, ``(n, 2 m)``."""
         return self.inputs.probe[self.part, head] @ self.inputs.position_key[head]
 
-    def queries(self, head: int, asked: Tensor) -> Tensor:
-        """The rows to multiply with the keys, ``(n, d + 2 m)``."""
+    def logits(self, head: int, keys: Tensor, asked: Tensor) -> Tensor:
+        """Of a head, ``(n, k)``."""
         turned = turn(asked, self.inputs.wave_query[self.part], forward=True)
-        return torch.cat([self.inputs.query[self.part, head], turned], 1)
+        query = self.inputs.query[self.part, head]
+        return edge_dot([(query, keys), (turned, self.inputs.wave_context)], self.index)
 
     def weights(self, logits: Tensor) -> Tensor:
         """Softmax weights, zero for a query without neighbours."""
@@ -135,25 +132,19 @@ def _attend(
         masses = hats.mul_(measure)
         reached = masses.sum(1)
     for head, (keys, values) in enumerate(tables):
-        logits = edge_dot(chunk.queries(head, chunk.asked(head)), keys, chunk.index)
+        logits = chunk.logits(head, keys, chunk.asked(head))
         if inputs.cost_width:
             cost[part, head] = cost_volume.normalized(torch.bmm(logits[:, None], masses)[:, 0], reached)
         share = chunk.weights(logits)
         if inputs.with_weights:
             weights[part, :, head] = share
-        sums = edge_sum(share.mul_(chunk.coverage[:, None]), values, chunk.index)
-        own, wave, place = split(inputs, sums)
+        share.mul_(chunk.coverage[:, None])
+        own, wave = edge_sum(share, values, chunk.index), edge_sum(share, inputs.wave_context, chunk.index)
         relative = turn(wave, inputs.wave_query[part], forward=False)
-        torch.addmm(own, relative, inputs.position_value[head], out=own)
-        update[part, head] = own
+        update[part, head] = own.addmm_(relative, inputs.position_value[head])
         if inputs.with_offset:
+            place = edge_sum(share, inputs.place_context, chunk.index)
             offset[part, head] = place.addcmul_(chunk.coverage[:, None], inputs.place_query[part], value=-1)
-
-
-def split(inputs: Inputs, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The sums of values, of sines and cosines, and of places (none, unless offsets are wanted)."""
-    own, wave = inputs.value.shape[2], inputs.wave_context.shape[1]
-    return sums[:, :own].contiguous(), sums[:, own : own + wave], sums[:, own + wave :]
 
 
 def allocate(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

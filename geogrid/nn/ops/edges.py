@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,16 +13,29 @@ from torch.nn.functional import embedding_bag
 from geogrid.errors import GeogridError
 
 
-def edge_dot(query: Tensor, key: Tensor, index: Tensor) -> Tensor:
-    """``query_i . key_j`` for the table's pairs, ``(n, k)``, of ``(n, channels)`` and ``(num_context, channels)`` rows."""
-    if not gathers_nothing(query):
-        return (query[:, None] * key.index_select(0, index.reshape(-1)).view(*index.shape, -1)).sum(-1)
+def edge_dot(products: Sequence[tuple[Tensor, Tensor]], index: Tensor) -> Tensor:
+    """Sum of ``query_i . key_j`` over some products, for the table's pairs, ``(n, k)``.
+
+    Args:
+        products: each ``(n, channels)`` and contiguous ``(num_context, channels)`` rows.
+        index: ``(n, k)`` rows of the context.
+    """
+    if not gathers_nothing(products[0][0]):
+        flat = index.reshape(-1)
+        return sum_of((q[:, None] * key.index_select(0, flat).view(*index.shape, -1)).sum(-1) for q, key in products)
     _hear_beta_notice()
     start = torch.arange(0, index.numel() + 1, index.shape[1])
-    pattern = torch.sparse_csr_tensor(
-        start, index.reshape(-1), query.new_zeros(index.numel()), (len(query), len(key)), check_invariants=False
-    )
-    return torch.sparse.sampled_addmm(pattern, query, key.t(), beta=0.0).values().view(index.shape)
+    total = products[0][0].new_zeros(index.numel())
+    for query, key in products:
+        size = (len(query), len(key))
+        pattern = torch.sparse_csr_tensor(start, index.reshape(-1), total, size, check_invariants=False)
+        total = torch.sparse.sampled_addmm(pattern, query.contiguous(), key.t(), beta=1.0).values()
+    return total.view(index.shape)
+
+
+def sum_of(terms: Iterable[Tensor]) -> Tensor:
+    """The sum of tensors of one shape."""
+    return functools.reduce(torch.add, terms)
 
 
 def edge_sum(weights: Tensor, values: Tensor, index: Tensor) -> Tensor:
@@ -55,6 +69,11 @@ class Transpose:
         if len(self.rows) == 0:
             return values.new_zeros(0, values.shape[1])
         return embedding_bag(self.query, values, self.start, per_sample_weights=weights.reshape(-1)[self.order], mode="sum")
+
+    def add(self, target: Tensor, rows: Tensor) -> None:
+        """Adds what :meth:`outer` or :meth:`edges` gave, or some of its columns, to a table of the whole context."""
+        if len(self.rows) and rows.shape[1]:
+            target.index_copy_(0, self.rows, target.index_select(0, self.rows).add_(rows))
 
     def edges(self, values: Tensor) -> Tensor:
         """``sum_i values_ij`` for the context points in ``rows``; ``(n, k, channels)`` values."""
