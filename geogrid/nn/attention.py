@@ -292,7 +292,11 @@ class NeighborAttention(MessagePassing):
         return offset * scale if frame is None or offset.shape[2] == 0 else offset @ frame.to(offset).T * scale
 
     def _cost_width(self, scale: float, spacing: Sequence[float] | None) -> list[float]:
-        return [1.0] * self.dim if spacing is None else [max(1.0, float(s) / scale) for s in spacing]
+        if spacing is None:
+            return [1.0] * self.dim
+        if len(spacing) != self.dim or min(spacing) <= 0:
+            raise GeogridError(f"spacing: expected {self.dim} positive numbers of mm, got {tuple(spacing)}")
+        return [max(1.0, float(s) / scale) for s in spacing]
 
     def _check_options(self) -> None:
         if self.dim not in (2, 3):
