@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -193,7 +193,7 @@ class NeighborAttention(MessagePassing):
         weights = (self.position_key.to(dtype), self.position_value.to(dtype))
         parts = (self._queries(x[1], dtype), *self._keys_values(x[0], dtype), waves, weights, places)
         measure = None if log_measure is None else log_measure.to(dtype)
-        options = {
+        options: dict[str, Any] = {
             "cost_width": self._cost_width(scale, spacing) if return_cost else None,
             "return_offset": return_offset,
             "return_weights": return_attention,
@@ -212,7 +212,7 @@ class NeighborAttention(MessagePassing):
 
     def edge_update(
         self, query_i: Tensor, key_j: Tensor, wave_j: Tensor, place_i: Tensor, place_j: Tensor, log_measure_j: Tensor,
-        cost_width: Optional[list[float]], index: Tensor, size_i: Optional[int],
+        cost_width: list[float] | None, index: Tensor, size_i: int | None,
     ) -> Tensor:  # fmt: skip
         """Per edge: weights of the heads, taper, and what the cost volume sums."""
         own = key_j.shape[2]
@@ -262,7 +262,13 @@ class NeighborAttention(MessagePassing):
         own, waved, place = (sums.unflatten(1, (self.heads, sum(widths))) * covered[:, None, None]).split(widths, 2)
         update = own + torch.einsum("nhm,hmd->nhd", turn(waved, wave, forward=False), position_weights[1])
         offset = place - (covered[:, None] * places[1])[:, None]
-        return update, covered, offset, normalized(cost.unflatten(1, (self.heads, knots)), reached[:, None]), edge[:, : self.heads]
+        return (
+            update,
+            covered,
+            offset,
+            normalized(cost.unflatten(1, (self.heads, knots)), reached[:, None]),
+            edge[:, : self.heads],
+        )
 
     def _queries(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """What is compared with the keys, and what asks for positions."""

@@ -24,7 +24,9 @@ def check_features(name: str, x: Tensor, channels: int, like: Tensor) -> None:
 def check_positions(name: str, pos: Tensor, x: Tensor, dim: int) -> None:
     """Positions must be ``(num_points, dim)`` floats, one per feature."""
     if pos.dim() != 2 or pos.shape[1] != dim:
-        raise GeogridError(f"{name}: expected (num_points, {dim}) positions in mm, got {tuple(pos.shape)}; the layer has dim={dim}")
+        raise GeogridError(
+            f"{name}: expected (num_points, {dim}) positions in mm, got {tuple(pos.shape)}; the layer has dim={dim}"
+        )
     if len(pos) != len(x):
         raise GeogridError(f"{name}: expected {len(x)} positions, one per feature, got {len(pos)}")
     if pos.dtype not in (torch.float32, torch.float64):
@@ -55,7 +57,7 @@ def check_edge_index(edge_index: Tensor, num_context: int, num_query: int, devic
         raise GeogridError(f"edge_index: expected a tensor on {device}, got {edge_index.device}; use .to()")
     if torch.compiler.is_compiling() or edge_index.shape[1] == 0:
         return
-    for row, (name, count) in enumerate((("context", num_context), ("query", num_query))):
+    for row, count in enumerate((num_context, num_query)):
         low, high = (int(bound) for bound in edge_index[row].aminmax())
         if low < 0 or high >= count:
             raise GeogridError(

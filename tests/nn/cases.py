@@ -71,7 +71,7 @@ def make_scene(
     pos = (spread * draw(num_context, layer.dim) + 10, spread * draw(num_query, layer.dim) + 10)
     index = torch.randint(num_context, (num_query, k), generator=generator)
     mask = draw(num_query, k) > 0.2
-    mask[3] = False
+    mask[3:4] = False
     spacing = (1.5, 3.0, 2.0)[: layer.dim]
     return Scene(x, pos, Neighborhood(index, mask, num_context), draw(num_context) - 0.5, spacing=spacing)
 

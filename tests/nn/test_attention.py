@@ -7,7 +7,7 @@ import torch
 
 from geogrid.graph import Neighborhood
 from geogrid.nn import AttentionOutput, NeighborAttention, neighbor_attention_reference
-from tests.nn.cases import LAYERS, Scene, gradients, make_layer, make_scene, per_edge, relative, total
+from tests.nn.cases import LAYERS, Scene, gradients, make_layer, make_scene, relative, total
 
 WAYS = ["table", "edges"]
 KINDS = [(kind, dim) for kind in LAYERS for dim in (2, 3)]

@@ -145,8 +145,7 @@ def test_splitting_a_point_into_two_of_half_the_measure_changes_nothing(dim: int
 @pytest.mark.parametrize("way", ["table", "edges"])
 def test_support_is_local(way: str) -> None:
     layer = make_layer("taper", 3, torch.float64)
-    scene = make_scene(layer)
-    scene = replace(scene, spacing=None).differentiable()
+    scene = replace(make_scene(layer, spread=8.0), spacing=None).differentiable()
     edges = scene.table if way == "table" else scene.table.edge_index
     update = scene.run(layer, edges).update
     grads = torch.autograd.grad(update[5].sum(), scene.leaves())
@@ -236,6 +235,9 @@ X, Y, P, Q = torch.rand(5, 6), torch.rand(3, 5), torch.rand(5, 3), torch.rand(3,
 TABLE = Neighborhood(torch.zeros(5, 2, dtype=torch.int64), torch.ones(5, 2, dtype=torch.bool), 3)
 
 
+EDGES = "neighborhood_or_edge_index"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -248,14 +250,14 @@ TABLE = Neighborhood(torch.zeros(5, 2, dtype=torch.int64), torch.ones(5, 2, dtyp
         ({"pos": (P, Q[:2])}, "pos_query: expected 3 positions, one per feature, got 2"),
         ({"pos": (P.half(), Q)}, "pos_context: expected float32 or float64"),
         ({"pos": (P.to("meta"), Q)}, "pos_context: expected positions on cpu"),
-        ({"neighborhood_or_edge_index": TABLE}, "expected 5 context and 3 query points, got 3 and 5; are context and query swapped"),
-        ({"neighborhood_or_edge_index": torch.tensor([[0, 2], [4, 1]])}, "expected row 1 within 0 to 2, got 1 to 4; row 0 is the context"),
-        ({"neighborhood_or_edge_index": torch.tensor([[0, 5], [1, 1]])}, "expected row 0 within 0 to 4, got 0 to 5; row 0 is the context"),
-        ({"neighborhood_or_edge_index": torch.tensor([[0, -1], [1, 1]])}, "expected row 0 within 0 to 4, got -1 to 0"),
-        ({"neighborhood_or_edge_index": torch.zeros(4, 2).long()}, r"expected a \(2, num_edges\) int64 tensor, got \(4, 2\)"),
-        ({"neighborhood_or_edge_index": torch.zeros(2, 2)}, "expected a .* int64 tensor, got .* torch.float32"),
-        ({"neighborhood_or_edge_index": torch.zeros(2, 2, dtype=torch.int64, device="meta")}, "edge_index: expected a tensor on cpu"),
-        ({"neighborhood_or_edge_index": valid()["neighborhood_or_edge_index"].to("meta")}, "neighborhood: expected a table on cpu"),
+        ({EDGES: TABLE}, "expected 5 context and 3 query points, got 3 and 5; are context and query swapped"),
+        ({EDGES: torch.tensor([[0, 2], [4, 1]])}, "expected row 1 within 0 to 2, got 1 to 4; row 0 is the context"),
+        ({EDGES: torch.tensor([[0, 5], [1, 1]])}, "expected row 0 within 0 to 4, got 0 to 5; row 0 is the context"),
+        ({EDGES: torch.tensor([[0, -1], [1, 1]])}, "expected row 0 within 0 to 4, got -1 to 0"),
+        ({EDGES: torch.zeros(4, 2).long()}, r"expected a \(2, num_edges\) int64 tensor, got \(4, 2\)"),
+        ({EDGES: torch.zeros(2, 2)}, "expected a .* int64 tensor, got .* torch.float32"),
+        ({EDGES: torch.zeros(2, 2, dtype=torch.int64, device="meta")}, "edge_index: expected a tensor on cpu"),
+        ({EDGES: valid()[EDGES].to("meta")}, "neighborhood: expected a table on cpu"),
         ({"log_measure": torch.rand(3)}, r"log_measure: expected \(5,\) floats on cpu, one per context point, got \(3,\)"),
         ({"scale": 0.0}, "scale: expected a positive number of mm, got 0.0"),
         ({"frame": torch.eye(2)}, r"frame: expected a 3x3 matrix of unit columns, got \(2, 2\)"),

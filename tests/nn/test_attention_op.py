@@ -90,7 +90,7 @@ def test_memory_bounds_the_chunks() -> None:
 
 def test_nothing_over_edges_is_kept_for_the_backward_pass() -> None:
     layer = make_layer("heads", 3)
-    scene = make_scene(layer, 64, 64, k=500).to(torch.float32).differentiable()
+    scene = make_scene(layer, 600, 64, k=500).to(torch.float32).differentiable()
     kept: list[int] = []
 
     def keep(tensor: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def test_nothing_over_edges_is_kept_for_the_backward_pass() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         layer(scene.x, scene.pos, scene.table, scale=2.0)
     assert len(kept) > 10
-    assert max(kept) < 64 * 500
+    assert max(kept) < 64 * 500 * 0.9
 
 
 def test_gradients_are_the_same_bits_every_time() -> None:
@@ -119,6 +119,14 @@ def test_gathered_products_equal_those_in_place(monkeypatch: pytest.MonkeyPatch)
     found = gradients(total(scene.run(layer)), scene, layer)
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, expected[name], atol=1e-11, rtol=1e-9)
+
+
+@pytest.mark.parametrize("num_context", [3, 5, 6, 40])
+def test_products_against_dense_ones(num_context: int, generator: torch.Generator) -> None:
+    index = torch.randint(num_context, (30, 5), generator=generator)
+    products = [(torch.rand(30, c, generator=generator), torch.rand(num_context, c, generator=generator)) for c in (3, 8)]
+    expected = sum((query @ key.T).gather(1, index) for query, key in products)
+    torch.testing.assert_close(edges.edge_dot(products, index), expected)
 
 
 def test_transposed_sums_against_dense_products(generator: torch.Generator) -> None:

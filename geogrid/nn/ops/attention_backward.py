@@ -14,8 +14,18 @@ from geogrid.nn.ops.attention_chunks import Chunk, Inputs
 from geogrid.nn.ops.edges import Transpose, edge_dot, edge_sum
 from geogrid.nn.taper import FADE
 
-
-FLOATS = ("query", "probe", "key", "value", "wave_query", "wave_context", "position_key", "position_value", "place_query", "place_context")
+FLOATS = (
+    "query",
+    "probe",
+    "key",
+    "value",
+    "wave_query",
+    "wave_context",
+    "position_key",
+    "position_value",
+    "place_query",
+    "place_context",
+)
 """Inputs that have gradients, besides ``log_measure``."""
 
 
@@ -38,8 +48,8 @@ class Gradients:
     @classmethod
     def zeros(cls, inputs: Inputs) -> Gradients:
         """Zeros in the shapes of the inputs."""
-        given = [getattr(inputs, name) for name in FLOATS]
-        return cls(*(tensor.new_zeros(tensor.shape) for tensor in given), inputs.key.new_zeros(len(inputs.key)))
+        shapes = [getattr(inputs, name).shape for name in FLOATS]
+        return cls(*(inputs.key.new_zeros(shape) for shape in [*shapes, (len(inputs.key),)]))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ def edge_dot(products: Sequence[tuple[Tensor, Tensor]], index: Tensor) -> Tensor
         products: each ``(n, channels)`` and contiguous ``(num_context, channels)`` rows.
         index: ``(n, k)`` rows of the context.
     """
+    if index.shape[1] > len(products[0][1]):  # sparse rows hold no more entries than there are columns
+        return sum_of((query @ key.T).gather(1, index) for query, key in products)
     if not gathers_nothing(products[0][0]):
         flat = index.reshape(-1)
         return sum_of((q[:, None] * key.index_select(0, flat).view(*index.shape, -1)).sum(-1) for q, key in products)
