@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import torch
 from torch import Tensor
@@ -212,7 +212,7 @@ class NeighborAttention(MessagePassing):
 
     def edge_update(
         self, query_i: Tensor, key_j: Tensor, wave_j: Tensor, place_i: Tensor, place_j: Tensor, log_measure_j: Tensor,
-        cost_width: list[float] | None, index: Tensor, size_i: int | None,
+        cost_width: Optional[list[float]], index: Tensor, size_i: Optional[int],  # noqa: UP045 (PyG reads these)
     ) -> Tensor:  # fmt: skip
         """Per edge: weights of the heads, taper, and what the cost volume sums."""
         own = key_j.shape[2]
