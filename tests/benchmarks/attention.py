@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -96,9 +95,15 @@ def problem(size: int, neighbors: int, heads: int) -> tuple[NeighborAttention, P
     return layer, (leaves[0], leaves[1]), (leaves[2], leaves[3]), table
 
 
-def peak_memory() -> float:
-    """MB, of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def memory_now(field: str) -> float:
+    """MB of this process: ``VmRSS`` now, ``VmHWM`` at most since :func:`forget_peak`."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
+
+
+def forget_peak() -> None:
+    """Starts the peak anew (Linux), so that making the inputs does not hide what the layer takes."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def work(method: str, size: int, neighbors: int, heads: int, backward: bool) -> dict[str, float]:
@@ -106,7 +111,8 @@ def work(method: str, size: int, neighbors: int, heads: int, backward: bool) -> 
     tiny = problem(4, 27, heads)
     METHODS[method](*tiny).sum().backward()
     given = problem(size, neighbors, heads)
-    before, seconds = peak_memory(), []
+    forget_peak()
+    before, seconds = memory_now("VmRSS"), []
     for _ in range(RUNS):
         began = time.perf_counter()
         with torch.set_grad_enabled(backward):
@@ -114,7 +120,7 @@ def work(method: str, size: int, neighbors: int, heads: int, backward: bool) -> 
             if backward:
                 update.square().sum().backward()
         seconds.append(time.perf_counter() - began)
-    return {"seconds": min(seconds), "memory": peak_memory() - before}
+    return {"seconds": min(seconds), "memory": memory_now("VmHWM") - before}
 
 
 def measure(method: str, size: int, neighbors: int, heads: int, backward: bool, threads: int) -> dict[str, float] | None:
