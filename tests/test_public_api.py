@@ -19,6 +19,7 @@ REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 PACKAGES = ["geogrid", *sorted(f"geogrid.{m.name}" for m in pkgutil.iter_modules(geogrid.__path__) if m.ispkg)]
 MODULES = [*PACKAGES, "geogrid.errors"]
 WITHOUT_MODULE = {"index", "cli"}
+WRITTEN_BY_PYG = {"propagate", "collect", "edge_updater", "edge_collect"}  # into a layer's class, when the first one is made
 
 
 def page_of(module: str) -> Path:
@@ -45,7 +46,7 @@ def public_things(module: ModuleType) -> Iterator[tuple[str, object]]:
         yield name, thing
         if inspect.isclass(thing):
             members = [(n, m) for n, m in vars(thing).items() if not n.startswith("_") or n == "__call__"]
-            yield from ((f"{name}.{n}", m) for n, m in members if is_documentable(m))
+            yield from ((f"{name}.{n}", m) for n, m in members if is_documentable(m) and n not in WRITTEN_BY_PYG)
 
 
 def is_documentable(member: object) -> bool:

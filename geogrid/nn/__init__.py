@@ -1,3 +1,7 @@
 """What is learned: layers of message passing between points in space."""
 
-__all__: list[str] = []
+from geogrid.nn.attention import AttentionOutput, NeighborAttention
+from geogrid.nn.functional import neighbor_attention
+from geogrid.nn.reference import neighbor_attention_reference
+
+__all__ = ["AttentionOutput", "NeighborAttention", "neighbor_attention", "neighbor_attention_reference"]
