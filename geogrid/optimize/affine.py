@@ -14,6 +14,7 @@ from torch import Tensor
 
 from geogrid.losses.lncc import LocalCorrelation
 from geogrid.optimize.history import HistoryEntry
+from geogrid.optimize.threads import threads_for
 from geogrid.spatial import Grid, Image, pool_image
 from geogrid.spatial.pyramid import pool_factors
 from geogrid.spatial.sampling import normalization, sample_normalized
@@ -33,7 +34,7 @@ class AffineConfig:
         max_points: the finest scale is coarsened until the fixed image has no more points than this.
         angles: turns in degrees, both ways about each axis, from which the search starts.
         num_starts: how many of them are followed by optimisation.
-        search_iterations: L-BFGS iterations from each of them.
+        search_iterations: L-BFGS iterations from each of them, and further ones from the best two.
         radius: half width of the correlation window, in units of the scale.
         wide_radius: half width of a second window, which the search and the coarsest scale also look at: in small windows of a
             smooth image almost any two edges correlate, and only wide ones tell where they belong.
@@ -43,10 +44,10 @@ class AffineConfig:
     search_points: int = 24
     scales: tuple[float, ...] = (1.0, 0.5, 0.25)
     iterations: tuple[int, ...] = (20, 12, 8)
-    max_points: int = 60_000
+    max_points: int = 30_000
     angles: tuple[float, ...] = (15.0, 30.0, 45.0)
     num_starts: int = 3
-    search_iterations: int = 12
+    search_iterations: tuple[int, int] = (5, 8)
     radius: float = 2.0
     wide_radius: float = 8.0
     stretch_penalty: float = 0.05
@@ -80,13 +81,15 @@ def register_affine(
         return identity, []
     scale = max(float((torch.tensor(g.shape) * g.spacing).max()) for g in (fixed.grid, moving.grid)) / config.search_points
     level = _Level(fixed, moving, weight, scale, config, wide=True)
-    best = _search(level, config)
+    with threads_for(level.num_points):
+        best = _search(level, config)
     history: list[HistoryEntry] = []
     for number, (share, iterations) in enumerate(zip(config.scales, config.iterations, strict=True)):
         if number:
             level = _Level(fixed, moving, weight, max(share * scale, _scale_for(fixed.grid, config.max_points)), config)
         losses: list[float] = []
-        best = level.optimize(best, kind == "rigid", iterations, losses)
+        with threads_for(level.num_points):
+            best = level.optimize(best, kind == "rigid", iterations, losses)
         history += [HistoryEntry("affine", len(config.scales) - 1 - number, i, loss) for i, loss in enumerate(losses)]
     return best, history
 
@@ -115,7 +118,7 @@ class _Level:
         normalize = torch.eye(grid.dim + 1, dtype=torch.float64)
         normalize[:-1, :-1], normalize[:-1, -1] = torch.diag(axis_scale), axis_shift
         self.to_cube = normalize @ torch.linalg.inv(self.moving.grid.affine)
-        self.index = grid.indices(fixed.data.device)
+        self.index, self.num_points = grid.indices(fixed.data.device), grid.num_points
         self.radius_mm = 0.25 * float((torch.tensor(grid.shape) * grid.spacing).norm())
 
     def value(self, matrix: Tensor) -> Tensor:
@@ -183,10 +186,12 @@ def _exponential_of_skew(turn: Tensor, dim: int) -> Tensor:
 
 
 def _search(level: _Level, config: AffineConfig) -> AffineTransform:
-    """The best of the starts at the coarsest scale, the most promising ones after rigid steps."""
+    """The best of the starts at the coarsest scale: all are ranked, a few get some rigid steps, the best two of these more."""
     starts = _starts(level.fixed, level.moving, config.angles)
     ranked = sorted(starts, key=level.loss_of)[: config.num_starts]
-    return min((level.optimize(start, True, config.search_iterations) for start in [starts[0], *ranked]), key=level.loss_of)
+    first, more = config.search_iterations
+    tried = sorted((level.optimize(start, True, first) for start in [starts[0], *ranked]), key=level.loss_of)
+    return min((level.optimize(start, True, more) for start in tried[:2]), key=level.loss_of)
 
 
 def _starts(fixed: Image, moving: Image, angles: tuple[float, ...]) -> list[AffineTransform]:

@@ -11,6 +11,7 @@ import torch
 from geogrid.losses import Objective
 from geogrid.optimize.adam import Adam
 from geogrid.optimize.history import HistoryEntry, Progress, no_progress, part_of
+from geogrid.optimize.threads import threads_for
 from geogrid.spatial import Grid
 from geogrid.spatial.lattice import apply_per_axis, smoothing_matrix
 from geogrid.spatial.pyramid import pool_factors
@@ -76,7 +77,8 @@ def optimize_displacement(
     history: list[HistoryEntry] = []
     for number, level in enumerate(levels):
         part = part_of(progress, number / len(levels), 1 / len(levels))
-        step, losses = _optimize_level(objective, trajectory, level, config, part)
+        with threads_for(objective.level(level).fixed.grid.num_points):
+            step, losses = _optimize_level(objective, trajectory, level, config, part)
         trajectory = trajectory.append(step)
         history += [HistoryEntry("deformable", level, i, loss) for i, loss in enumerate(losses)]
         if level:
