@@ -1,3 +1,5 @@
 """What is learned: layers of message passing between points in space."""
 
-__all__: list[str] = []
+from geogrid.nn.conv import ContinuousConv
+
+__all__ = ["ContinuousConv"]
