@@ -14,7 +14,7 @@ Everything here is in units of the level's scale, so knots are one apart. Neighb
 * :math:`\bar r_b` and :math:`C_b` are the mean and covariance of :math:`r_j` under the normalised weights. With
   :math:`g_b = (C_b + \Lambda_b)^{-1} m_b` the first moment is on the knot, and linear fields are reproduced, where
   :math:`\Lambda_b = 0`: where neighbours are spread along every axis and not all in one plane. Elsewhere it grows continuously.
-* :math:`\eta_b = \min(1, V / g_b^T C_b g_b)` returns to plain normalisation where the correction would need large weights of
+* :math:`\eta_b = \min(1, V / g_b \cdot m_b)` returns to plain normalisation where the correction would need large weights of
   both signs.
 """
 
@@ -27,11 +27,11 @@ from torch import Tensor
 
 from geogrid.nn.hat import hat
 
-MAX_CORRECTION = 2.0
-"""V: the largest variance of the linear correction's factor at which it is applied in full."""
-FLAT_AXIS = 0.02
+MAX_CORRECTION = 4.0
+"""V: the largest squared (Mahalanobis) distance from knot to mean at which the correction is applied in full."""
+FLAT_AXIS = 0.05
 """Variance along an axis, in widths squared, below which the neighbours count as lying in one plane across it."""
-FLAT_PLANE = 0.1
+FLAT_PLANE = 0.3
 """Determinant of the correlations between axes below which the neighbours count as lying in one oblique plane."""
 TINY = 1e-12
 
@@ -97,9 +97,7 @@ def _correction(offset: Tensor, covariance: dict[tuple[int, int], Tensor], squar
     spread = (variance + (FLAT_AXIS * squared_width - variance).clamp_min(0)).sqrt()
     correlation = {(a, b): covariance[a, b] / (spread[..., a] * spread[..., b]) for a, b in combinations(range(dim), 2)}
     slope = _solve(correlation, offset / spread) / spread
-    total = (slope * slope * variance).sum(-1)
-    for a, b in correlation:
-        total = total + 2 * slope[..., a] * slope[..., b] * covariance[a, b]
+    total = (slope * offset).sum(-1)
     return slope * (MAX_CORRECTION / total.clamp_min(MAX_CORRECTION))[..., None]
 
 
