@@ -72,6 +72,7 @@ docs: setup  ## the documentation site, in docs/_build/html
 
 bench: setup $(BENCH)/.stamp  ## compare with greedy and ANTs, and write docs/benchmarks.md
 	@$(BIN)/python tests/benchmarks/run.py --peer-python $(BENCH)/bin/python $(BENCH_FLAGS)
+	@$(BIN)/python tests/benchmarks/layers.py
 
 $(BENCH)/.stamp: Makefile
 	@echo "geogrid: setting up $(BENCH)"

@@ -154,7 +154,7 @@ def test_paper_map_names_public_things() -> None:
         s for row in re.findall(r"^\| \d+ \|.*$", text, re.MULTILINE) for s in re.findall(r"`([A-Za-z_.]+)`", row.split("|")[3])
     }
     assert len(symbols) >= 6
-    packages = [importlib.import_module(f"geogrid.{name}") for name in ("losses", "transforms")]
+    packages = [importlib.import_module(f"geogrid.{name}") for name in ("losses", "nn", "transforms")]
     for symbol in symbols:
         name, _, member = symbol.partition(".")
         owner = next((p for p in packages if name in p.__all__), None)

@@ -321,18 +321,14 @@ class NeighborAttention(MessagePassing):
     ) -> None:  # fmt: skip
         for side, features, places, channels in zip(("context", "query"), x, pos, self.in_channels, strict=True):
             checks.check_features(f"x_{side}", features, channels, self.lin_key.weight)
-            checks.check_positions(f"pos_{side}", places, features, self.dim)
+            checks.check_positions(f"pos_{side}", places, self.dim, len(features), features.device)
         sizes = (len(x[0]), len(x[1]), x[1].device)
-        if isinstance(edges, Neighborhood):
-            checks.check_neighborhood(edges, *sizes)
-        else:
-            checks.check_edge_index(edges, *sizes)
+        checks.check_edges(edges, *sizes)
         if log_measure is not None:
             checks.check_log_measure(log_measure, sizes[0], sizes[2])
-        if not scale > 0:
-            raise GeogridError(f"scale: expected a positive number of mm, got {scale}")
-        if frame is not None and frame.shape != (self.dim, self.dim):
-            raise GeogridError(f"frame: expected a {self.dim}x{self.dim} matrix of unit columns, got {tuple(frame.shape)}")
+        checks.check_scale(scale)
+        if frame is not None:
+            checks.check_frame(frame, self.dim, None, frame.device)
 
 
 def _pair(given: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

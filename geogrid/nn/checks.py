@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -10,33 +12,84 @@ from geogrid.graph import Neighborhood
 
 
 def check_features(name: str, x: Tensor, channels: int, like: Tensor) -> None:
-    """Features must be ``(num_points, channels)`` floats beside the layer's weights."""
+    """Features are ``(num_points, channels)``, of the type and on the device of the weights."""
     if x.dim() != 2 or x.shape[1] != channels:
-        raise GeogridError(f"{name}: expected (num_points, {channels}) features, got {tuple(x.shape)}")
+        raise GeogridError(f"{name}: expected (num_points, {channels}) features, got {tuple(x.shape)}; rows are points")
+    check_same_kind(name, x, like)
+
+
+def check_same_kind(name: str, x: Tensor, like: Tensor) -> None:
+    """Floating point values, on the device of the weights and, outside autocast, of their type."""
     if not x.is_floating_point():
         raise GeogridError(f"{name}: expected floating-point features, got {x.dtype}; use {name}.float()")
     if x.device != like.device:
-        raise GeogridError(f"{name}: expected features on the layer's device {like.device}, got {x.device}; use .to()")
+        raise GeogridError(f"{name}: expected values on the layer's device {like.device}, got {x.device}; use .to()")
     if x.dtype != like.dtype and not torch.is_autocast_enabled(x.device.type):
         raise GeogridError(f"{name}: expected the layer's dtype {like.dtype}, got {x.dtype}; use {name}.to({like.dtype})")
 
 
-def check_positions(name: str, pos: Tensor, x: Tensor, dim: int) -> None:
-    """Positions must be ``(num_points, dim)`` floats, one per feature."""
+def check_positions(name: str, pos: Tensor, dim: int, num_points: int | None, device: torch.device) -> None:
+    """Positions are ``(num_points, dim)`` float32 or float64 values in mm, one per feature where there are features."""
     if pos.dim() != 2 or pos.shape[1] != dim:
         raise GeogridError(
             f"{name}: expected (num_points, {dim}) positions in mm, got {tuple(pos.shape)}; the layer has dim={dim}"
         )
-    if len(pos) != len(x):
-        raise GeogridError(f"{name}: expected {len(x)} positions, one per feature, got {len(pos)}")
+    if num_points is not None and len(pos) != num_points:
+        raise GeogridError(f"{name}: expected {num_points} positions, one per feature, got {len(pos)}")
     if pos.dtype not in (torch.float32, torch.float64):
         raise GeogridError(f"{name}: expected float32 or float64 positions, got {pos.dtype}; use {name}.float()")
-    if pos.device != x.device:
-        raise GeogridError(f"{name}: expected positions on {x.device} like the features, got {pos.device}; use .to()")
+    if pos.device != device:
+        raise GeogridError(f"{name}: expected positions on {device} like the features, got {pos.device}; use .to()")
 
 
-def check_neighborhood(table: Neighborhood, num_context: int, num_query: int, device: torch.device) -> None:
-    """A table must have been made for as many points."""
+def check_edges(edges: Neighborhood | Tensor, num_context: int, num_query: int, device: torch.device) -> None:
+    """A table or an edge list between as many points."""
+    if isinstance(edges, Neighborhood):
+        _check_table(edges, num_context, num_query, device)
+    else:
+        _check_edge_index(edges, num_context, num_query, device)
+
+
+def check_scale(scale: float) -> None:
+    """A level's scale is a positive number of mm."""
+    if not 0 < float(scale) < float("inf"):
+        raise GeogridError(f"scale: expected a positive number of mm, got {scale}")
+
+
+def check_positive(name: str, values: Tensor, shapes: Sequence[tuple[int, ...]], device: torch.device) -> None:
+    """Positive finite values of one of the shapes allowed."""
+    if tuple(values.shape) not in shapes:
+        raise GeogridError(f"{name}: expected shape {' or '.join(map(str, shapes))}, got {tuple(values.shape)}")
+    if values.device != device:
+        raise GeogridError(f"{name}: expected values on {device}, got {values.device}; move them with .to()")
+    if not bool(((values > 0) & values.isfinite()).all()):
+        raise GeogridError(f"{name}: expected positive finite values, got some from {values.min():g} to {values.max():g}")
+
+
+def check_log_measure(log_measure: Tensor, num_context: int, device: torch.device) -> None:
+    """The measure is one float per context point."""
+    if log_measure.shape != (num_context,) or not log_measure.is_floating_point() or log_measure.device != device:
+        raise GeogridError(
+            f"log_measure: expected ({num_context},) floats on {device}, one per context point, "
+            f"got {tuple(log_measure.shape)} {log_measure.dtype} on {log_measure.device}"
+        )
+
+
+def check_frame(frame: Tensor, dim: int, num_query: int | None, device: torch.device) -> None:
+    """Orthonormal columns, one frame for all or, where ``num_query`` is given, one for each query point."""
+    shapes = [(dim, dim)] + ([] if num_query is None else [(num_query, dim, dim)])
+    if tuple(frame.shape) not in shapes:
+        raise GeogridError(f"frame: expected shape {' or '.join(map(str, shapes))}, got {tuple(frame.shape)}")
+    if frame.device != device:
+        raise GeogridError(f"frame: expected it on {device}, got {frame.device}; move it with .to()")
+    if torch.compiler.is_compiling():
+        return
+    error = (frame.mT @ frame - torch.eye(dim, dtype=frame.dtype, device=device)).abs().max() if frame.numel() else 0.0
+    if not float(error) < 1e-3:
+        raise GeogridError(f"frame: expected orthonormal columns, got ones off by {float(error):.2g}; use Grid.frame")
+
+
+def _check_table(table: Neighborhood, num_context: int, num_query: int, device: torch.device) -> None:
     if table.num_query != num_query or table.num_context != num_context:
         raise GeogridError(
             f"neighborhood: expected {num_context} context and {num_query} query points, got {table.num_context} and "
@@ -46,8 +99,7 @@ def check_neighborhood(table: Neighborhood, num_context: int, num_query: int, de
         raise GeogridError(f"neighborhood: expected a table on {device}, got {table.index.device}; use .to()")
 
 
-def check_edge_index(edge_index: Tensor, num_context: int, num_query: int, device: torch.device) -> None:
-    """Edges must be ``(2, num_edges)`` int64 with rows of the context above and of the query below."""
+def _check_edge_index(edge_index: Tensor, num_context: int, num_query: int, device: torch.device) -> None:
     if edge_index.dim() != 2 or edge_index.shape[0] != 2 or edge_index.dtype != torch.int64:
         raise GeogridError(
             f"edge_index: expected a (2, num_edges) int64 tensor, got {tuple(edge_index.shape)} {edge_index.dtype}; "
@@ -64,12 +116,3 @@ def check_edge_index(edge_index: Tensor, num_context: int, num_query: int, devic
                 f"edge_index: expected row {row} within 0 to {count - 1}, got {low} to {high}; "
                 "row 0 is the context and row 1 the query: are they swapped?"
             )
-
-
-def check_log_measure(log_measure: Tensor, num_context: int, device: torch.device) -> None:
-    """The measure must be one float per context point."""
-    if log_measure.shape != (num_context,) or not log_measure.is_floating_point() or log_measure.device != device:
-        raise GeogridError(
-            f"log_measure: expected ({num_context},) floats on {device}, one per context point, "
-            f"got {tuple(log_measure.shape)} {log_measure.dtype} on {log_measure.device}"
-        )

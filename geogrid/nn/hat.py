@@ -1,10 +1,10 @@
-"""The hat function."""
+"""The hat function, the kernel of linear interpolation."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 
-def hat(distance_over_width: Tensor) -> Tensor:
-    """The kernel of linear interpolation, ``max(0, 1 - |t|)``, of any shape."""
-    return (1 - distance_over_width.abs()).clamp_min(0)
+def hat(t: Tensor) -> Tensor:
+    """``max(0, 1 - |t|)``, elementwise; t is a distance in widths."""
+    return (1 - t.abs()).clamp_min(0)

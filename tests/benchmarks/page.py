@@ -22,7 +22,7 @@ CAPTURED_MM = 2.0
 
 _INTRODUCTION = """# Benchmarks
 
-`make bench` writes this page: it runs geogrid, greedy and ANTs on the same pairs, one after the other, in one run on one
+`make bench` writes this page; each table says when and where it was measured. For registration it runs geogrid, greedy and ANTs on the same pairs, one after the other, in one run on one
 machine. Greedy is affine, then deformable, with local correlation (windows of 2 voxels, 100x50x10 iterations; in 2-D 4 pixels,
 100x50x20); SyN is antspyx with `type_of_transform="SyN"` and nothing else set; geogrid is `geogrid.register(fixed, moving)`.
 
@@ -77,9 +77,21 @@ def affine_section(found: list[dict[str, Any]] | None) -> str:
     return f"## {AFFINE_TITLE}\n\n{explanation}\n\n{table}\n\n{check_list(checks)}"
 
 
-def render(machine_line: str, notes: Sequence[str], sections: Sequence[str]) -> str:
-    """The whole page."""
-    return "\n\n".join([_INTRODUCTION, machine_line, *notes, *sections]) + "\n"
+def dated(section: str, machine_line: str) -> str:
+    """A section that says below its title when and where it was measured."""
+    title, _, rest = section.partition("\n\n")
+    return f"{title}\n\n{machine_line}\n\n{rest}"
+
+
+def updated(page: str, sections: Sequence[str]) -> str:
+    """The page with these sections in place of those with the same titles; new ones come last."""
+    kept = {_title(part): part.strip() for part in ("\n" + page).split("\n## ")[1:]}
+    fresh = {_title(section.removeprefix("## ")): section.removeprefix("## ").strip() for section in sections}
+    return "\n\n".join([_INTRODUCTION, *(f"## {part}" for part in (kept | fresh).values())]) + "\n"
+
+
+def _title(section: str) -> str:
+    return section.splitlines()[0].strip()
 
 
 def _processor() -> str:

@@ -3,7 +3,8 @@
     python tests/benchmarks/run.py [--tables slabs,slices,heads2mm,heads1mm,affine] [--peer-python PYTHON] [--threads 2]
 
 The real scans are found by ``GEOGRID_TEST_DATA``. Every program runs each pair in a process of its own, one at a time; who goes
-first changes from pair to pair. The page is written when all tables were asked for, or where ``--out`` says.
+first changes from pair to pair. The page is written when all tables were asked for, or where ``--out`` says; tables of the same
+title are replaced, the others stay.
 """
 
 from __future__ import annotations
@@ -173,12 +174,12 @@ def main() -> None:
             affine_section(bench, data) if key == "affine" or data is None else pair_section(key, bench, data, work)
             for key in options.keys
         ]
-    text = page.render(machine, notes, sections)
-    print(text)
+    sections = [page.dated(section, "\n\n".join([machine, *notes])) for section in sections]
+    print("\n\n".join(sections))
     complete = set(options.keys) == {*TABLES, "affine"}
     out = options.out or (ROOT / "docs/benchmarks.md" if complete else None)
     if out:
-        out.write_text(text)
+        out.write_text(page.updated(out.read_text() if out.exists() else "", sections))
 
 
 if __name__ == "__main__":

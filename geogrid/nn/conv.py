@@ -1,0 +1,354 @@
+"""Convolution whose kernel is a function of millimetres, on lattices and on scattered points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from torch_geometric.nn import MessagePassing
+
+from geogrid.errors import GeogridError
+from geogrid.graph import Neighborhood
+from geogrid.io.storage import Storage
+from geogrid.nn import checks
+from geogrid.nn.knots import hat_weights, linear_coefficients, monomials
+from geogrid.nn.lattice_kernel import lattice_kernel, reaches, rim_windows
+from geogrid.spatial import Grid
+
+
+class ContinuousConv(MessagePassing):
+    r"""Convolution with weights on :math:`3^d` knots, a scale apart: the same weights serve any sampling (Eq. 3).
+
+    .. math:: y_i = \beta + \sum_b W_b \, \hat f(x_i + s\, e_b), \qquad
+        \hat f(x_i + s\, e_b) = \sum_j \tilde w_{jb} f_j, \qquad e_b \in \{-1, 0, 1\}^d ,
+
+    where :math:`s` is the ``scale`` in mm. The value :math:`\hat f` at a knot is interpolated from the neighbours with hat
+    kernels as wide as the scale or, where it is coarser, the sampling. It reproduces constants, and linear fields where there
+    are neighbours enough; where a knot leaves the data it fades to zero, which is zero padding. :mod:`geogrid.nn.knots` has
+    the formula. Everything is continuous in the positions.
+
+    There are two doors. :meth:`forward` takes points; pass a :class:`~geogrid.graph.Neighborhood` for speed (the knots of a
+    chunk of queries are filled, then multiplied by all weights at once) or a plain ``edge_index``, which goes through PyG's
+    ``propagate``, knot by knot. :meth:`on_grid` takes a batch of lattices. All agree, values and gradients; on a lattice of the
+    scale's spacing each is exactly ``torch.nn.Conv2d`` or ``Conv3d`` with ``padding=1`` and the same weights.
+
+    The neighbourhood must hold all points within :meth:`reach` of a query along each axis of the frame. Points beyond it have
+    weight zero and do no harm.
+
+    Args:
+        in_channels: of the context features.
+        out_channels: of the result.
+        dim: dimension of space, 2 or 3.
+        bias: whether to add a constant per channel.
+        chunk_bytes: about how much memory the points' door may use at a time.
+
+    Attributes:
+        weight: ``(out_channels, in_channels, 3, ..., 3)``, laid out as in ``torch.nn.Conv2d`` and ``Conv3d``; the kernel's axes
+            are the index axes of a :class:`~geogrid.spatial.Grid`, that is, the axes of the frame.
+        bias: ``(out_channels,)`` or None.
+
+    Raises:
+        GeogridError: for another dimension than 2 or 3.
+
+    Reference:
+        Sideri-Lampretsa, Stolt-Ansó et al., "Interpretable deformable image registration: a geometric deep learning
+        perspective", arXiv 2412.13294, Eq. 3.
+
+    Example:
+        >>> grid = Grid((5, 4), torch.diag(torch.tensor([2.0, 2.0, 1.0])))
+        >>> everyone = torch.arange(20).repeat(20, 1)
+        >>> neighborhood = Neighborhood(everyone, torch.ones(20, 20, dtype=torch.bool), num_context=20)
+        >>> layer = ContinuousConv(3, 8, dim=2)
+        >>> x = torch.rand(20, 3)
+        >>> y = layer(x, grid.points(), neighborhood, scale=2.0)
+        >>> image = layer.on_grid(x.T.reshape(1, 3, 5, 4), grid, scale=2.0)
+        >>> torch.allclose(image.reshape(8, 20).T, y, atol=1e-5)
+        True
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, dim: int, bias: bool = True, chunk_bytes: int = 2**25) -> None:
+        super().__init__(aggr="sum")
+        if dim not in (2, 3):
+            raise GeogridError(f"dim: expected 2 or 3, got {dim}")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.dim = dim
+        self.chunk_bytes = chunk_bytes
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *[3] * dim))
+        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws the weights anew, as ``torch.nn.Conv3d`` does."""
+        bound = 1 / math.sqrt(max(self.in_channels, 1) * 3**self.dim)
+        nn.init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    @classmethod
+    def from_conv(cls, conv: nn.Conv2d | nn.Conv3d) -> ContinuousConv:
+        """A layer with (a copy of) the weights of a 3x3 or 3x3x3 convolution.
+
+        Args:
+            conv: with kernel size 3, stride 1, dilation 1, one group and zero padding of 1 along every axis.
+
+        Raises:
+            GeogridError: for any other convolution.
+        """
+        _check_conv(conv)
+        dim = conv.weight.dim() - 2
+        layer = cls(conv.in_channels, conv.out_channels, dim, bias=conv.bias is not None).to(conv.weight)
+        layer.load_state_dict(conv.state_dict())
+        return layer
+
+    def reach(self, scale: float, spacing: float | Sequence[float] | Tensor | None = None) -> Tensor:
+        """How far along each axis of the frame a neighbour can matter, ``(dim,)`` in mm: the scale plus the hat's width.
+
+        A ball that holds this box has the radius ``layer.reach(scale, spacing).norm()``.
+
+        Args:
+            scale: of the level, in mm.
+            spacing: of the sampling in mm: one value, one per axis or ``(num_context, dim)``; default the scale.
+        """
+        checks.check_scale(scale)
+        spacing = torch.as_tensor(scale if spacing is None else spacing, dtype=torch.float64).cpu()
+        widest = spacing.amax(0) if spacing.dim() == 2 else spacing
+        return (scale + widest.clamp_min(scale)).expand(self.dim).clone()
+
+    def forward(
+        self,
+        x: Tensor,
+        pos: Tensor | tuple[Tensor, Tensor],
+        neighborhood: Neighborhood | Tensor,
+        *,
+        scale: float,
+        spacing: float | Sequence[float] | Tensor | None = None,
+        measure: Tensor | None = None,
+        frame: Tensor | None = None,
+    ) -> Tensor:
+        """Convolves features of points.
+
+        Args:
+            x: ``(num_context, in_channels)`` features.
+            pos: ``(num_points, dim)`` positions in mm, or a pair ``(pos_context, pos_query)``.
+            neighborhood: who talks to whom, or an ``edge_index`` ``(2, num_edges)``, row 0 context, row 1 query.
+            scale: distance of the knots, in mm.
+            spacing: local spacing of the context in mm: one value, one per axis of the frame, or ``(num_context, dim)``.
+                Default: ``measure ** (1 / dim)``, or the scale if there is no measure.
+            measure: ``(num_context,)`` the volume in mm^dim each context point stands for. Default: the product of the spacing.
+            frame: ``(dim, dim)``, or one for each query point ``(num_query, dim, dim)``: unit vectors of the kernel's axes in
+                the world, as columns (:attr:`geogrid.spatial.Grid.frame`). Default: the axes of the world.
+
+        Returns:
+            ``(num_query, out_channels)``. A query point without neighbours gets the bias.
+
+        Raises:
+            GeogridError: when shapes, types or devices do not fit together.
+        """
+        pos_context, pos_query = pos if isinstance(pos, tuple) else (pos, pos)
+        self._check(x, pos_context, pos_query, neighborhood, scale, frame)
+        width, share = self._sampling(x, pos_context, scale, spacing, measure)
+        frame = None if frame is None else frame.to(pos_query).expand(len(pos_query), self.dim, self.dim)
+        geometry = (pos_context, pos_query, width, share, frame, float(scale))
+        if isinstance(neighborhood, Neighborhood):
+            out = self._by_table(x[:, None], neighborhood, *geometry)[:, 0]
+        else:
+            out = self._by_edges(x, neighborhood, *geometry)
+        return out if self.bias is None else out + self.bias
+
+    def on_grid(self, x: Tensor, spacing: float | Sequence[float] | Tensor | Grid, *, scale: float) -> Tensor:
+        """Convolves values on lattices, by ``torch.nn.functional.conv2d`` or ``conv3d`` with one kernel.
+
+        Where the spacing is not the scale, a rim as wide as :meth:`reach` along that axis is computed as points are, so that
+        this door and :meth:`forward` agree at borders too. A spacing much finer than the scale makes large kernels: pool first.
+
+        Args:
+            x: ``(batch, in_channels, *shape)``.
+            spacing: mm between points along each axis of ``x``, or the :class:`~geogrid.spatial.Grid` of ``x``. With a grid,
+                the kernel's axes are those of the closest canonical (RAS) storage, whatever the storage of ``x``; without one,
+                they are the axes of ``x``.
+            scale: distance of the knots, in mm.
+
+        Returns:
+            ``(batch, out_channels, *shape)``.
+
+        Raises:
+            GeogridError: when shapes, types or devices do not fit together.
+        """
+        checks.check_scale(scale)
+        self._check_lattice(x, spacing)
+        if isinstance(spacing, Grid):
+            storage = Storage(spacing.shape, spacing.affine)
+            canonical = storage.to_canonical(x.movedim((0, 1), (-2, -1))).movedim((-2, -1), (0, 1))
+            out = self.on_grid(canonical, storage.grid().spacing, scale=scale)
+            return storage.from_canonical(out.movedim((0, 1), (-2, -1))).movedim((-2, -1), (0, 1))
+        steps = torch.as_tensor(spacing, dtype=torch.float64).cpu().expand(self.dim) / scale
+        kernel = lattice_kernel(self.weight, steps)
+        conv = nn.functional.conv2d if self.dim == 2 else nn.functional.conv3d
+        out = conv(x, kernel, self.bias, padding=tuple(reaches(steps)))
+        rim, window = rim_windows(tuple(x.shape[2:]), steps, x.device)
+        return out if len(rim) == 0 else self._with_rim(x, out, rim, window, steps)
+
+    def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
+        """What one context point adds to the value at one knot."""
+        return weight[:, None] * x_j
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.in_channels}, {self.out_channels}, dim={self.dim}, bias={self.bias is not None})"
+
+    def _with_rim(self, x: Tensor, out: Tensor, rim: Tensor, window: Neighborhood, steps: Tensor) -> Tensor:
+        shape = x.shape[2:]
+        index = torch.cartesian_prod(*[torch.arange(n, dtype=torch.float64) for n in shape])
+        pos = (index * steps).to(x.device, self.weight.dtype)
+        values = x.flatten(2).permute(2, 0, 1)
+        width, share = self._sampling(x, pos, 1.0, steps, None)
+        border = self._by_table(values, window, pos, pos[rim], width, share, None, 1.0)
+        border = border if self.bias is None else border + self.bias
+        return out.flatten(2).index_copy(2, rim, border.permute(1, 2, 0).to(out.dtype)).unflatten(2, shape)
+
+    def _by_table(
+        self, x: Tensor, neighborhood: Neighborhood, pos_context: Tensor, pos_query: Tensor, width: Tensor, share: Tensor,
+        frame: Tensor | None, scale: float,
+    ) -> Tensor:  # fmt: skip
+        """``(num_context, batch, in_channels)`` to ``(num_query, batch, out_channels)``, chunk by chunk, nothing kept."""
+        width_of_knots = x.shape[1] * self.in_channels + 4 * neighborhood.k + 24
+        row = 3**self.dim * width_of_knots * x.element_size() + 1
+        step = max(1, self.chunk_bytes // row)
+        outs = [x.new_zeros(0, x.shape[1], self.out_channels)]
+        for start in range(0, neighborhood.num_query, step):
+            rows = slice(start, start + step)
+            outs.append(
+                checkpoint(
+                    self._fill_knots, x, self.weight, neighborhood.index[rows], neighborhood.mask[rows], pos_context,
+                    pos_query[rows], width, share, None if frame is None else frame[rows], scale,
+                    use_reentrant=False, preserve_rng_state=False,
+                )
+            )  # fmt: skip
+        return torch.cat(outs) if len(outs) > 1 else outs[0]
+
+    def _fill_knots(
+        self, x: Tensor, weight: Tensor, index: Tensor, mask: Tensor, pos_context: Tensor, pos_query: Tensor, width: Tensor,
+        share: Tensor, frame: Tensor | None, scale: float,
+    ) -> Tensor:  # fmt: skip
+        with torch.autocast(x.device.type, enabled=False):
+            rel = _relative(pos_context[index], pos_query[:, None], frame, scale)
+            wide = width[index] if width.dim() == 2 else width
+            weights = hat_weights(rel, wide, share[index] * mask)
+            constant, slope = linear_coefficients(weights @ monomials(rel, wide), self.dim)
+            weights = weights * torch.baddbmm(constant[..., None], slope, rel.mT)
+        knots = weights.to(x.dtype) @ x.flatten(1)[index]
+        count, num_knots, _ = knots.shape
+        knots = knots.unflatten(-1, x.shape[1:]).transpose(1, 2).reshape(count * x.shape[1], num_knots * self.in_channels)
+        return (knots @ self._stacked(weight).flatten(0, 1)).reshape(count, x.shape[1], self.out_channels)
+
+    def _by_edges(
+        self, x: Tensor, edge_index: Tensor, pos_context: Tensor, pos_query: Tensor, width: Tensor, share: Tensor,
+        frame: Tensor | None, scale: float,
+    ) -> Tensor:  # fmt: skip
+        weights = self._edge_weights(edge_index, pos_context, pos_query, width, share, frame, scale).to(x.dtype)
+        out = x.new_zeros(len(pos_query), self.out_channels)
+        for knot, matrix in enumerate(self._stacked(self.weight)):
+            out = out + checkpoint(
+                self._one_knot, x, edge_index, weights[:, knot], matrix, len(pos_query),
+                use_reentrant=False, preserve_rng_state=False,
+            )  # fmt: skip
+        return out
+
+    def _one_knot(self, x: Tensor, edge_index: Tensor, weight: Tensor, matrix: Tensor, num_query: int) -> Tensor:
+        value = self.propagate(edge_index, x=x, weight=weight, size=(len(x), num_query))
+        return value @ matrix
+
+    def _edge_weights(
+        self, edge_index: Tensor, pos_context: Tensor, pos_query: Tensor, width: Tensor, share: Tensor, frame: Tensor | None,
+        scale: float,
+    ) -> Tensor:  # fmt: skip
+        """``(num_edges, 3**dim)``."""
+        context, query = edge_index
+        turned = None if frame is None else frame[query]
+        rel = _relative(pos_context[context][:, None], pos_query[query][:, None], turned, scale)
+        wide = width[context][:, None] if width.dim() == 2 else width
+        weights = hat_weights(rel, wide, share[context][:, None])[..., 0]
+        sums = [
+            weights.new_zeros(len(pos_query), weights.shape[1]).index_add(0, query, weights * term)
+            for term in monomials(rel, wide)[:, 0].split(1, -1)
+        ]
+        constant, slope = linear_coefficients(torch.stack(sums, -1), self.dim)
+        return weights * (constant[query] + (slope[query] * rel).sum(-1))
+
+    def _stacked(self, weight: Tensor) -> Tensor:
+        """``(3**dim, in_channels, out_channels)``."""
+        return weight.flatten(2).permute(2, 1, 0)
+
+    def _sampling(
+        self, x: Tensor, pos: Tensor, scale: float, spacing: float | Sequence[float] | Tensor | None, measure: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Widths of the hats in units of the scale, and each context point's volume over the product of its widths."""
+        if spacing is None and measure is not None:
+            checks.check_positive("measure", measure, [(len(pos),)], pos.device)
+            spacing = measure.to(pos.dtype).pow(1 / self.dim)[:, None].expand(-1, self.dim)
+        steps = torch.as_tensor(scale if spacing is None else spacing, dtype=torch.float64)
+        steps = steps.to(pos) if steps.dim() < 2 else steps.to(pos.dtype)
+        checks.check_positive("spacing", steps, [(), (self.dim,), (len(pos), self.dim)], pos.device)
+        steps = (steps / scale).expand(self.dim) if steps.dim() < 2 else steps / scale
+        width = steps.clamp_min(1)
+        if measure is None:
+            volume = steps.prod(-1)
+        else:
+            checks.check_positive("measure", measure, [(len(pos),)], pos.device)
+            volume = measure.to(pos.dtype) / scale**self.dim
+        return width, (volume / width.prod(-1)).expand(len(pos))
+
+    def _check(
+        self, x: Tensor, pos_context: Tensor, pos_query: Tensor, neighborhood: Neighborhood | Tensor, scale: float,
+        frame: Tensor | None,
+    ) -> None:  # fmt: skip
+        checks.check_scale(scale)
+        checks.check_features("x", x, self.in_channels, self.weight)
+        checks.check_positions("pos_context", pos_context, self.dim, len(x), x.device)
+        checks.check_positions("pos_query", pos_query, self.dim, None, x.device)
+        if pos_context.dtype != pos_query.dtype:
+            raise GeogridError(f"pos: expected context and query of one type, got {pos_context.dtype} and {pos_query.dtype}")
+        checks.check_edges(neighborhood, len(x), len(pos_query), x.device)
+        if frame is not None:
+            checks.check_frame(frame, self.dim, len(pos_query), x.device)
+
+    def _check_lattice(self, x: Tensor, spacing: float | Sequence[float] | Tensor | Grid) -> None:
+        sizes = ", ".join("ijk"[: self.dim])
+        if x.dim() != self.dim + 2 or x.shape[1] != self.in_channels:
+            raise GeogridError(
+                f"x: expected (batch, {self.in_channels}, {sizes}) of a {self.dim}-D layer, got {tuple(x.shape)}"
+            )
+        checks.check_same_kind("x", x, self.weight)
+        if isinstance(spacing, Grid):
+            if spacing.shape != tuple(x.shape[2:]):
+                raise GeogridError(f"grid: expected the shape {tuple(x.shape[2:])} of x, got {spacing.shape}")
+            return
+        steps = torch.as_tensor(spacing)
+        checks.check_positive("spacing", steps, [(), (self.dim,)], steps.device)
+
+
+def _relative(context: Tensor, query: Tensor, frame: Tensor | None, scale: float) -> Tensor:
+    """Positions of context relative to query, along the axes of the frame, in units of the scale."""
+    rel = (context - query) / scale
+    return rel if frame is None else rel @ frame
+
+
+def _check_conv(conv: nn.Conv2d | nn.Conv3d) -> None:
+    if not isinstance(conv, nn.Conv2d | nn.Conv3d):
+        raise GeogridError(f"from_conv: expected a torch.nn.Conv2d or Conv3d, got {type(conv).__name__}")
+    dim = conv.weight.dim() - 2
+    for name, expected in (("kernel_size", 3), ("stride", 1), ("dilation", 1), ("padding", 1)):
+        got = getattr(conv, name)
+        if got != (expected,) * dim and not (name == "padding" and got == "same"):
+            raise GeogridError(
+                f"from_conv: expected {name} {(expected,) * dim}, got {got}; only such weights fit on 3**dim knots"
+            )
+    if conv.groups != 1:
+        raise GeogridError(f"from_conv: expected groups=1, got {conv.groups}; write the groups into one dense weight first")
+    if conv.padding_mode != "zeros":
+        raise GeogridError(
+            f"from_conv: expected padding_mode 'zeros', got {conv.padding_mode!r}; geogrid fades to zero at borders"
+        )
