@@ -58,8 +58,8 @@ def section(threads: int) -> str:
         say(f"  {name}, {size}: {found}")
         lines.append([name, f"{size:,}", "failed" if found is None else f"{found['seconds']:.1f}"])
     explanation = (
-        f"Even random points in a cube, each of them a query, k = {K}, {threads} threads; seconds with the exact re-ranking that "
-        "makes all implementations agree."
+        f"Even random points in a cube, each of them a query, k = {K}, {threads} threads; seconds with the exact re-ranking "
+        "that makes all implementations agree."
     )
     return "\n\n".join([f"## {TITLE}", explanation, markdown_table(["implementation", "points", "s"], lines)])
 

@@ -22,9 +22,10 @@ CAPTURED_MM = 2.0
 
 _INTRODUCTION = """# Benchmarks
 
-`make bench` writes this page; each table says when and where it was measured. For registration it runs geogrid, greedy and ANTs on the same pairs, one after the other, in one run on one
-machine. Greedy is affine, then deformable, with local correlation (windows of 2 voxels, 100x50x10 iterations; in 2-D 4 pixels,
-100x50x20); SyN is antspyx with `type_of_transform="SyN"` and nothing else set; geogrid is `geogrid.register(fixed, moving)`.
+`make bench` writes this page; each table says when and where it was measured. For registration it runs geogrid, greedy and
+ANTs on the same pairs, one after the other, in one run on one machine. Greedy is affine, then deformable, with local
+correlation (windows of 2 voxels, 100x50x10 iterations; in 2-D 4 pixels, 100x50x20); SyN is antspyx with
+`type_of_transform="SyN"` and nothing else set; geogrid is `geogrid.register(fixed, moving)`.
 
 * *before*: the moving file put on the fixed grid by the headers alone.
 * *anchor*: measured by others before, on another day; compare columns of one run rather than with these.

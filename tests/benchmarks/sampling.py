@@ -12,7 +12,6 @@ from statistics import median
 from tests.benchmarks.tables import markdown_table
 from tests.nn.sampling import correlations
 
-
 TITLE = "Same weights, another sampling: two ContinuousConv layers"
 
 

@@ -57,7 +57,7 @@ class Scene:
         return self.second.on_grid(self.first.on_grid(x, steps, scale=1.0).relu(), steps, scale=1.0)[0]
 
     def on_subset(self, share: float) -> tuple[Tensor, Tensor]:
-        """Features ``(num_points, channels)`` at the inner points of a random share of the lattice, and which points these are."""
+        """Features ``(num_points, channels)`` at the inner points of a random share of the lattice, and which these are."""
         chosen = (torch.rand(SIZE**3, generator=self.chance) < share).nonzero()[:, 0]
         points = lattice()[chosen]
         inner = ((points >= MARGIN) & (points < SIZE - MARGIN)).all(-1)

@@ -245,7 +245,7 @@ EDGES = "neighborhood_or_edge_index"
         ({"x": (X, Y[0])}, r"x_query: expected \(num_points, 5\)"),
         ({"x": (X.long(), Y)}, "x_context: expected floating-point"),
         ({"x": (X.double(), Y)}, "x_context: expected the layer's dtype torch.float32, got torch.float64"),
-        ({"x": (X.to("meta"), Y)}, "x_context: expected features on the layer's device cpu, got meta"),
+        ({"x": (X.to("meta"), Y)}, "x_context: expected values on the layer's device cpu, got meta"),
         ({"pos": (P[:, :2], Q[:, :2])}, r"pos_context: expected \(num_points, 3\) positions in mm, got \(5, 2\); .* dim=3"),
         ({"pos": (P, Q[:2])}, "pos_query: expected 3 positions, one per feature, got 2"),
         ({"pos": (P.half(), Q)}, "pos_context: expected float32 or float64"),
@@ -260,7 +260,7 @@ EDGES = "neighborhood_or_edge_index"
         ({EDGES: valid()[EDGES].to("meta")}, "neighborhood: expected a table on cpu"),
         ({"log_measure": torch.rand(3)}, r"log_measure: expected \(5,\) floats on cpu, one per context point, got \(3,\)"),
         ({"scale": 0.0}, "scale: expected a positive number of mm, got 0.0"),
-        ({"frame": torch.eye(2)}, r"frame: expected a 3x3 matrix of unit columns, got \(2, 2\)"),
+        ({"frame": torch.eye(2)}, r"frame: expected shape \(3, 3\), got \(2, 2\)"),
         ({"spacing": (1.0, 1.0), "return_cost": True}, "spacing: expected 3 positive numbers of mm, got"),
     ],
 )  # fmt: skip

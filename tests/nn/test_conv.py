@@ -288,25 +288,34 @@ def test_from_conv_copies():
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"x": torch.zeros(4, 3)}, r"x: expected \(num_points, 2\), got \(4, 3\)"),
-    ({"x": torch.zeros(4, 2, dtype=torch.float64)}, r"x: expected torch.float32 as the weights, got torch.float64; convert"),
-    ({"x": torch.zeros(4, 2, device="meta")}, r"x: expected values on cpu, got meta; move"),
-    ({"pos": torch.zeros(4, 2)}, r"pos_context: expected \(4, 3\), one row per point of a 3-D layer, got \(4, 2\)"),
+    ({"x": torch.zeros(4, 3)}, r"x: expected \(num_points, 2\) features, got \(4, 3\)"),
+    (
+        {"x": torch.zeros(4, 2, dtype=torch.float64)},
+        r"x: expected the layer's dtype torch.float32, got torch.float64",
+    ),
+    ({"x": torch.zeros(4, 2, device="meta")}, r"x: expected values on the layer's device cpu, got meta"),
+    ({"pos": torch.zeros(4, 2)}, r"pos_context: expected \(num_points, 3\) positions in mm, got \(4, 2\); the layer has dim=3"),
     ({"pos": (torch.zeros(4, 3), torch.zeros(3, 2))}, r"pos_query: expected \(num_points, 3\)"),
-    ({"pos": torch.zeros(5, 3)}, r"pos_context: expected \(4, 3\)"),
-    ({"pos": torch.zeros(4, 3, dtype=torch.int64)}, r"pos_context: expected floating point positions in mm"),
+    ({"pos": torch.zeros(5, 3)}, r"pos_context: expected 4 positions, one per feature, got 5"),
+    ({"pos": torch.zeros(4, 3, dtype=torch.int64)}, r"pos_context: expected float32 or float64 positions, got torch.int64"),
     ({"pos": (torch.zeros(4, 3), torch.zeros(3, 3).double())}, r"expected context and query of one type"),
-    ({"near": everyone(3, 4)}, r"neighborhood: expected 4 context and 3 query points as in pos, got 3 and 4"),
-    ({"near": torch.tensor([[0, 1], [2, 3]])}, r"row 1 \(query\) below 3, got .*row 0 is the context, row 1 the query"),
-    ({"near": torch.zeros(3, 2, dtype=torch.int64)}, r"edge_index: expected \(2, num_edges\) int64, got \(3, 2\)"),
-    ({"near": torch.zeros(2, 2)}, r"edge_index: expected \(2, num_edges\) int64, got \(2, 2\) torch.float32"),
+    (
+        {"near": everyone(3, 4)},
+        r"neighborhood: expected 4 context and 3 query points, got 3 and 4; are .* swapped",
+    ),
+    (
+        {"near": torch.tensor([[0, 1], [2, 3]])},
+        r"expected row 1 within 0 to 2, got 2 to 3; row 0 is the context",
+    ),
+    ({"near": torch.zeros(3, 2, dtype=torch.int64)}, r"edge_index: expected a \(2, num_edges\) int64 tensor, got \(3, 2\)"),
+    ({"near": torch.zeros(2, 2)}, r"edge_index: expected a \(2, num_edges\) int64 tensor, got \(2, 2\) torch.float32"),
     ({"scale": 0.0}, r"scale: expected a positive number of mm, got 0"),
     ({"scale": float("nan")}, r"scale: expected a positive number"),
     ({"spacing": (1.0, 2.0)}, r"spacing: expected shape .*, got \(2,\)"),
     ({"spacing": -1.0}, r"spacing: expected positive finite values"),
     ({"measure": torch.ones(3)}, r"measure: expected shape \(4,\), got \(3,\)"),
     ({"measure": torch.zeros(4)}, r"measure: expected positive finite values"),
-    ({"frame": torch.eye(2)}, r"frame: expected \(3, 3\) or \(3, 3, 3\), got \(2, 2\)"),
+    ({"frame": torch.eye(2)}, r"frame: expected shape \(3, 3\) or \(3, 3, 3\), got \(2, 2\)"),
     ({"frame": 2 * torch.eye(3)}, r"frame: expected orthonormal columns, got ones off by 3; use Grid.frame"),
 ]
 
@@ -329,7 +338,7 @@ def test_refusals_of_points(wrong: dict[str, Any], message: str):
     [
         (torch.zeros(2, 4, 4, 4), 1.0, r"x: expected \(batch, 2, i, j, k\) of a 3-D layer, got \(2, 4, 4, 4\)"),
         (torch.zeros(1, 3, 4, 4, 4), 1.0, r"x: expected \(batch, 2, i, j, k\)"),
-        (torch.zeros(1, 2, 4, 4, 4).double(), 1.0, r"x: expected torch.float32 as the weights"),
+        (torch.zeros(1, 2, 4, 4, 4).double(), 1.0, r"x: expected the layer's dtype torch.float32"),
         (torch.zeros(1, 2, 4, 4, 4), (1.0, 1.0), r"spacing: expected shape"),
         (torch.zeros(1, 2, 4, 4, 4), (1.0, 1.0, 0.0), r"spacing: expected positive finite values"),
         (

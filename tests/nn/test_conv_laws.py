@@ -9,7 +9,7 @@ from torch import Tensor
 from geogrid.graph import Neighborhood
 from geogrid.spatial import Grid
 from tests.nn.clouds import cloud, everyone, features, layer, within
-from tests.spatial.cases import flipped, homogeneous, make_grid, permuted, rotation
+from tests.spatial.cases import flipped, make_grid, permuted, rotation
 
 STEEPEST = 25.0
 """Change of an output per move of a point, in units of the largest feature, the sum of absolute weights, and 1 / scale."""
