@@ -198,7 +198,8 @@ def test_tables_of_the_same_title_are_replaced_and_others_stay() -> None:
     first = page.updated("", ["## One\n\nold", "## Two\n\nkept"])
     second = page.updated(first, ["## One\n\nnew", "## Three\n\nadded"])
     assert second.split("\n## ")[1:] == ["One\n\nnew\n", "Two\n\nkept\n", "Three\n\nadded\n"]
-    assert first.startswith("# Benchmarks") and second.startswith("# Benchmarks")
+    assert first.startswith("# Benchmarks")
+    assert second.startswith("# Benchmarks")
 
 
 def test_unknown_table_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
