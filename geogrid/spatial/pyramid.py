@@ -28,6 +28,7 @@ def pool_image(image: Image, scale: float) -> Image:
     """Averages an image over cells of about ``scale`` mm; a partial cell at the end of an axis averages what it has.
 
     Example:
+        >>> import torch
         >>> image = Image(torch.ones(5, 4, 2), Grid((5, 4, 2), torch.diag(torch.tensor([1.0, 1.0, 4.0, 1.0]))))
         >>> pool_image(image, 2.0).grid.shape
         (3, 2, 2)
