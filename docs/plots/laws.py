@@ -24,7 +24,7 @@ from geogrid.nn.hat import hat
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.nn.density import MEASURES, RIMS, SPARSE, compare, medians  # noqa: E402
+from tests.nn.density import MEASURES, RATIO, RIMS, SPARSE, compare, medians  # noqa: E402
 
 SIZE = 40.0
 LEVELS = {"vmin": -1.2, "vmax": 1.2, "cmap": "RdBu_r"}
@@ -77,11 +77,11 @@ def hat_kernels() -> Figure:
     place = torch.linspace(-4, 4, 801)
     for ax, width, title in zip(axes, (1.0, 3.0), ("points 1 mm apart or closer", "slices 3 mm apart"), strict=True):
         for knot in (-1, 0, 1):
-            (line,) = ax.plot(place, hat((place - knot) / width), label=f"knot at {knot} mm")
+            (line,) = ax.plot(place, hat((place - knot) / width), label=f"{knot} mm")
             ax.plot(knot, 0, "o", color=line.get_color(), clip_on=False, zorder=3)
         ax.set(title=title, xlabel="position of the neighbour from the query, mm", ylim=(0, 1.05))
     axes[0].set_ylabel("hat, before it is normalised")
-    axes[1].legend(loc="upper right")
+    axes[0].legend(loc="upper left", fontsize=8, title="knot at")
     return figure
 
 
@@ -91,9 +91,9 @@ def taper_and_coverage() -> Figure:
     radius, share = 2.0, torch.linspace(0, 1.2, 481)
     tapers = taper.inside((share * radius).square(), radius).square()
     axes[0].plot(share, tapers, label="taper of one neighbour")
-    axes[0].plot(share, taper.coverage(tapers), "--", label="coverage, if it is the only one")
-    axes[0].set(xlabel="distance / radius")
-    axes[0].legend()
+    axes[0].plot(share, taper.coverage(tapers), "--", label="coverage of a lone one")
+    axes[0].set(xlabel="distance / radius", ylabel="factor")
+    axes[0].legend(loc="lower left", fontsize=8)
     path = {"with taper": leaving(radius, share * radius, taper_radius=radius), "hard rim": leaving(radius, share * radius)}
     for (name, values), style in zip(path.items(), ("-", ":"), strict=True):
         axes[1].plot(share, values, style, label=name)
@@ -104,7 +104,8 @@ def taper_and_coverage() -> Figure:
 
 def leaving(reach: float, distances: Tensor, taper_radius: float | None = None) -> Tensor:
     """The update of queries that have one neighbour each, at these distances."""
-    layer = NeighborAttention(1, 1, dim=2, radius=taper_radius, generator=torch.Generator().manual_seed(1)).requires_grad_(False)
+    chance = torch.Generator().manual_seed(1)
+    layer = NeighborAttention(1, 1, dim=2, radius=taper_radius, generator=chance).requires_grad_(False)
     query = torch.stack([distances, torch.zeros_like(distances)], 1)
     near = Neighborhood(torch.zeros(len(query), 1, dtype=torch.int64), (distances <= reach)[:, None], 1)
     return layer((torch.ones(1, 1), torch.ones(len(query), 1)), (torch.zeros(1, 2), query), near, scale=1.0)[:, 0]
@@ -120,7 +121,8 @@ def density() -> Figure:
             bars = ax.bar([m + 0.4 * k for m in range(len(MEASURES))], errors, width=0.38, label=rim)
             ax.bar_label(bars, fmt="%.3f", fontsize=8)
         ax.set_xticks([m + 0.2 for m in range(len(MEASURES))], MEASURES)
-        ax.set_title(f"{sparse} to {8 * sparse} neighbours")
+        ax.set_title(f"{sparse} to {RATIO * sparse:.0f} points within the radius")
+        ax.margins(y=0.1)
     axes[0].set_ylabel("relative error of the update")
     axes[0].legend()
     return figure

@@ -18,9 +18,10 @@ DIMS = (2, 3)
 def section(num_seeds: int) -> str:
     """The table of the page."""
     explanation = (
-        f"Update at fixed queries away from borders, on random points whose density rises eightfold across the domain, compared "
+        "Update at fixed queries away from borders, on random points whose density rises eightfold across the domain, compared "
         f"with the same layer and rim on a dense even sampling: relative error (correlation), medians over {num_seeds} seeds. "
-        f"*points*: expected within the radius at the sparse end; no query has fewer than {FEWEST}. *worst*: largest error of a seed."
+        f"*points*: expected within the radius at the sparse end; no query has fewer than {FEWEST}. *worst*: largest error of "
+        "a seed."
     )
     return "\n\n".join([f"## {TITLE}", explanation, table({dim: [compare(s, dim) for s in range(num_seeds)] for dim in DIMS})])
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from geogrid.graph import Neighborhood, lattice_window, radius
+from geogrid.graph import Neighborhood, lattice_window
 from geogrid.nn import AttentionOutput, NeighborAttention
 from geogrid.spatial import Grid
 from tests.nn.cases import make_layer
@@ -131,9 +131,7 @@ def lattice_queries(grid: Grid, where: str, generator: torch.Generator) -> Tenso
 
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize("where", ["rounding", "border", "beyond"])
-def test_a_query_that_moves_through_a_lattice_moves_the_answer_little(
-    dim: int, where: str, generator: torch.Generator
-) -> None:
+def test_a_query_that_moves_through_a_lattice_moves_the_answer_little(dim: int, where: str, generator: torch.Generator) -> None:
     layer = make_layer("taper", dim, torch.float64)
     grid = make_grid((6, 5, 4)[:dim], (2.0, 3.0, 1.5)[:dim], [20.0, 5.0, -8.0][: 2 * dim - 3])
     points = grid.index_to_world(grid.indices().double())

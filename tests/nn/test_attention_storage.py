@@ -36,8 +36,8 @@ def attend(
     x, pos = queries
     near = lattice_window(grid, pos, 4 * SCALE)
     points = grid.index_to_world(grid.indices().double())
-    options = {"scale": SCALE, "frame": canonical.frame, "spacing": canonical.spacing.tolist()}
-    return layer((values.reshape(-1, values.shape[-1]), x), (points, pos), near, return_offset=True, return_cost=True, **options)
+    options = {"frame": canonical.frame, "spacing": canonical.spacing.tolist(), "return_offset": True, "return_cost": True}
+    return layer((values.reshape(-1, values.shape[-1]), x), (points, pos), near, scale=SCALE, **options)
 
 
 @pytest.mark.parametrize(("dim", "code"), [(dim, code) for dim, codes in CODES.items() for code in codes])

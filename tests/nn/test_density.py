@@ -28,7 +28,7 @@ MEASURED = {
 CORRELATION = {2: {40: 0.999, 160: 0.9998}, 3: {40: 0.995, 160: 0.9995}}
 """With both; measured .9992, .9999, .9957 and .9997."""
 FACTOR = {2: {40: 2.5, 160: 6.0}, 3: {40: 1.8, 160: 4.0}}
-"""Error with neither over error with both, in every seed; measured medians of ten 3.9, 10.0, 2.2 and 4.6, worst 2.5, 6.2, 1.9, 4.0."""
+"""Error with neither over error with both, in every seed; of ten, medians 3.9, 10.0, 2.2, 4.6, worst 2.5, 6.2, 1.9, 4.0."""
 
 pytestmark = pytest.mark.slow
 
