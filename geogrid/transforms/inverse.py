@@ -9,9 +9,13 @@ import torch
 from torch import Tensor
 
 from geogrid.spatial import Grid
+from geogrid.spatial.lattice import apply_per_axis, inheritance_matrices
 from geogrid.transforms.affine import AffineTransform
 from geogrid.transforms.displacement import DisplacementField
 from geogrid.transforms.transform import Transform
+
+COARSE = 4
+"""Grid points from one first guess of the inverse to the next."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +49,12 @@ def fit_affine(transform: Transform, grid: Grid, per_axis: int = 9) -> AffineTra
 
 
 def invert_points(
-    transform: Transform, points: Tensor, affine: AffineTransform, tolerance: float = 1e-3, max_iterations: int = 50
+    transform: Transform,
+    points: Tensor,
+    affine: AffineTransform,
+    tolerance: float = 1e-3,
+    max_iterations: int = 50,
+    start: Tensor | None = None,
 ) -> Inverse:
     r"""Finds the points that a transform sends to the given ones.
 
@@ -59,12 +68,14 @@ def invert_points(
         affine: an affine map near ``transform`` (see :func:`fit_affine`).
         tolerance: residual in mm at which a point is done.
         max_iterations: bound on each of the two stages.
+        start: ``(num_points, dim)`` first guess; default the inverse of ``affine``.
 
     Returns:
         The points and their residuals.
     """
     linear = torch.linalg.inv(affine.linear).to(points)
-    found = _descend(transform, points, affine.inverse()(points), lambda x, miss: miss @ linear.T, tolerance, max_iterations)
+    start = affine.inverse()(points) if start is None else start
+    found = _descend(transform, points, start, lambda x, miss: miss @ linear.T, tolerance, max_iterations)
     missing = (found.residual > tolerance).nonzero()[:, 0]
     if len(missing) == 0:
         return found
@@ -131,10 +142,19 @@ def invert(
         The displacement field, and the residual in mm, ``(*grid.shape)``, NaN where the inverse lies outside ``domain``.
     """
     points = grid.points(device)
-    found = invert_points(transform, points, fit_affine(transform, domain))
+    affine = fit_affine(transform, domain)
+    found = invert_points(transform, points, affine, start=points + _coarse_inverse(transform, grid, affine, device))
     inside = DisplacementField(torch.zeros(*domain.shape, domain.dim), domain).contains(found.points)
     residual = torch.where(inside, found.residual, torch.nan)
     return DisplacementField((found.points - points).reshape(*grid.shape, grid.dim), grid), residual.reshape(grid.shape)
+
+
+def _coarse_inverse(transform: Transform, grid: Grid, affine: AffineTransform, device: torch.device | str) -> Tensor:
+    """The inverse's displacement of every grid point, interpolated from cells of ``COARSE`` points along each axis."""
+    cells = grid.pool((COARSE,) * grid.dim)
+    points = cells.points(device)
+    moved = (invert_points(transform, points, affine).points - points).T.reshape(grid.dim, *cells.shape)
+    return apply_per_axis([m.to(moved) for m in inheritance_matrices(cells, grid)], moved).flatten(1).T
 
 
 @dataclass(frozen=True, eq=False)

@@ -190,7 +190,16 @@ def test_tables_have_anchors_means_and_failures() -> None:
 
 def test_page_says_what_is_missing(tmp_path: Path) -> None:
     assert page.peer_versions(tmp_path / "python") == {}
-    assert "left out" in page.render("machine", ["columns are left out."], ["## One"])
+    section = page.dated("## One\n\n| a |", "machine\n\ncolumns are left out.")
+    assert section == "## One\n\nmachine\n\ncolumns are left out.\n\n| a |"
+
+
+def test_tables_of_the_same_title_are_replaced_and_others_stay() -> None:
+    first = page.updated("", ["## One\n\nold", "## Two\n\nkept"])
+    second = page.updated(first, ["## One\n\nnew", "## Three\n\nadded"])
+    assert second.split("\n## ")[1:] == ["One\n\nnew\n", "Two\n\nkept\n", "Three\n\nadded\n"]
+    assert first.startswith("# Benchmarks")
+    assert second.startswith("# Benchmarks")
 
 
 def test_unknown_table_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
