@@ -44,7 +44,7 @@ class AffineConfig:
     search_points: int = 24
     scales: tuple[float, ...] = (1.0, 0.5, 0.25)
     iterations: tuple[int, ...] = (20, 12, 8)
-    max_points: int = 30_000
+    max_points: int = 20_000
     angles: tuple[float, ...] = (15.0, 30.0, 45.0)
     num_starts: int = 3
     search_iterations: tuple[int, int] = (5, 8)

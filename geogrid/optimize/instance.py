@@ -33,7 +33,7 @@ class InstanceConfig:
     """
 
     point_spacing: float = 2.0
-    iterations: tuple[int, ...] = (12, 20)
+    iterations: tuple[int, ...] = (10, 20)
     cheap: int = 1_000_000
     rate: tuple[float, ...] = (0.45, 0.7, 0.9)
     coarsest_points: int = 12
