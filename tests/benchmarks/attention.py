@@ -144,7 +144,7 @@ def section(size: int, neighbors: Sequence[int], heads: Sequence[int], threads: 
         checks += _checks(name, found["fused"], found["careful"], backward)
     explanation = (
         f"{size}^3 points, {CHANNELS} channels, {threads} threads. Seconds (times faster than the careful plain version) / "
-        "peak MB above the inputs (times smaller). A dash: not run (it stores every edge's features, over 10 GB here) or failed."
+        "peak MB above the inputs (times smaller). A dash: failed, or not run (it stores every edge's features, over 10 GB)."
     )
     parts = [f"## {TITLE}", explanation, markdown_table(["", *NAMES.values()], lines), "\n".join(checks)]
     return "\n\n".join(parts)
