@@ -21,6 +21,8 @@ from geogrid.spatial.sampling import normalization, sample_normalized
 from geogrid.transforms import AffineTransform
 
 AffineKind = Literal["auto", "rigid", "affine", "none"]
+LINE_SEARCH = 8
+"""Most evaluations along one direction."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class AffineConfig:
         angles: turns in degrees, both ways about each axis, from which the search starts.
         num_starts: how many of them are followed by optimisation.
         search_iterations: L-BFGS iterations from each of them, and further ones from the best two.
+        tolerance: an optimisation ends when an iteration lowers the loss, which lies between -1 and 0, by less; single
+            precision allows no finer one.
         radius: half width of the correlation window, in units of the scale.
         wide_radius: half width of a second window, which the search and the coarsest scale also look at: in small windows of a
             smooth image almost any two edges correlate, and only wide ones tell where they belong.
@@ -48,6 +52,7 @@ class AffineConfig:
     angles: tuple[float, ...] = (15.0, 30.0, 45.0)
     num_starts: int = 3
     search_iterations: tuple[int, int] = (5, 8)
+    tolerance: float = 1e-5
     radius: float = 2.0
     wide_radius: float = 8.0
     stretch_penalty: float = 0.05
@@ -159,7 +164,8 @@ class _Level:
             (gradient,) = torch.autograd.grad(loss, unknowns)
             return float(loss.detach()), gradient.numpy()
 
-        found = minimize(evaluate, np.zeros(sum(sizes)), jac=True, method="L-BFGS-B", options={"maxiter": iterations})
+        options = {"maxiter": iterations, "ftol": self.config.tolerance, "maxls": LINE_SEARCH}
+        found = minimize(evaluate, np.zeros(sum(sizes)), jac=True, method="L-BFGS-B", options=options)
         better = AffineTransform(matrix(torch.tensor(found.x)))
         return better if self.loss_of(better) <= self.loss_of(start) else start
 

@@ -85,4 +85,12 @@ def test_what_has_no_weight_is_not_looked_at():
 def test_settings_reach_the_search():
     fixed, moving = affine_pair(_motion(*CASES[2][0]))
     config = AffineConfig(scales=(1.0,), iterations=(5,), angles=(), num_starts=1)
-    assert len(register_affine(fixed, moving, "rigid", config=config)[1]) == 1
+    history = register_affine(fixed, moving, "rigid", config=config)[1]
+    assert {entry.level for entry in history} == {0}
+    assert len(history) < len(register_affine(fixed, moving, "rigid")[1])
+
+
+def test_an_optimisation_ends_when_iterations_bring_no_more_than_the_tolerance():
+    fixed, moving = affine_pair(_motion(*CASES[2][1]))
+    short = register_affine(fixed, moving, config=AffineConfig(tolerance=1e-2))[1]
+    assert len(short) < len(register_affine(fixed, moving, config=AffineConfig(tolerance=1e-5))[1])
