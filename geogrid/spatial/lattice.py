@@ -1,4 +1,4 @@
-"""From one lattice to another: separable linear interpolation and smoothing, as one small matrix per axis."""
+"""The order of lattice points, and from one lattice to another: linear interpolation and smoothing, a matrix per axis."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ from torch import Tensor
 
 from geogrid.errors import GeogridError
 from geogrid.spatial.grid import Grid
+
+
+def flat_index(index: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
+    """Places of lattice points in C order, ``(i * shape[1] + j) * shape[2] + k`` in 3-D: the order of ``grid.points()``.
+
+    Linear in the index, so it also gives how far apart in this order points are that differ by an offset.
+
+    Args:
+        index: one integer tensor per axis, all of one shape; not checked against the lattice's shape.
+        shape: of the lattice.
+    """
+    flat = torch.zeros_like(index[0])
+    for place, size in zip(index, shape, strict=True):
+        flat = flat * size + place
+    return flat
 
 
 def inheritance_matrices(parents: Grid, children: Grid) -> list[Tensor]:
