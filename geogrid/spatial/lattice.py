@@ -86,6 +86,14 @@ def apply_per_axis(matrices: Sequence[Tensor], values: Tensor) -> Tensor:
     return (matrices[0] @ values.flatten(2)).reshape(values.shape[0], -1, *values.shape[2:])
 
 
+def inherit(values: Tensor, parents: Grid, children: Grid) -> Tensor:
+    """Channel-first values ``(channels, *parents.shape)`` carried to the children, ``(channels, *children.shape)``.
+
+    Linear between parents, extrapolated beyond them as in :func:`inheritance_matrices`; the axes must be parallel.
+    """
+    return apply_per_axis([matrix.to(values) for matrix in inheritance_matrices(parents, children)], values)
+
+
 def place_children(matrices: Sequence[Tensor], values: Tensor, base: Tensor) -> Tensor:
     """Positions of children, point by point: ``base`` plus the parents' channel-first values carried to the children.
 
