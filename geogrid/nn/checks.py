@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from geogrid.errors import GeogridError
 from geogrid.graph import Neighborhood
+from geogrid.graph import checks as graph_checks
 
 
 def check_features(name: str, x: Tensor, channels: int, like: Tensor) -> None:
@@ -52,8 +53,7 @@ def check_edges(edges: Neighborhood | Tensor, num_context: int, num_query: int, 
 
 def check_scale(scale: float) -> None:
     """A level's scale is a positive number of mm."""
-    if not 0 < float(scale) < float("inf"):
-        raise GeogridError(f"scale: expected a positive number of mm, got {scale}")
+    graph_checks.check_positive(scale, "scale")
 
 
 def check_positive(name: str, values: Tensor, shapes: Sequence[tuple[int, ...]], device: torch.device) -> None:
