@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 from torch_geometric.loader import DataLoader
 
-from geogrid.graph import Neighborhood
+from geogrid.graph import Neighborhood, radius
 from geogrid.nn import NeighborAttention
 
 SCALE = 4.0
@@ -53,11 +53,10 @@ def make_pair(generator: torch.Generator) -> Pair:
     count = int(torch.randint(40, 60, (), generator=generator))
     pos, x = 20 * torch.rand(count, 3, generator=generator), torch.randn(count, 8, generator=generator)
     shift = 6 * torch.rand(1, 3, generator=generator) - 3
-    query, context = torch.nonzero(torch.cdist(pos, pos + shift) < RADIUS * SCALE, as_tuple=True)
     noisy = x + 0.2 * torch.randn(x.shape, generator=generator)
     return Pair(
         context_pos=pos + shift, context_x=noisy, query_pos=pos, query_x=x, shift=shift,
-        edge_index=torch.stack([context, query]), num_nodes=count,
+        edge_index=radius(pos + shift, pos, RADIUS * SCALE).edge_index, num_nodes=count,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 from torch_geometric.loader import DataLoader
 
-from geogrid.graph import Neighborhood
+from geogrid.graph import radius
 from geogrid.nn import ContinuousConv
 
 SCALE = 2.0
@@ -27,16 +27,9 @@ class PointNetwork(nn.Module):
     def forward(self, data: Batch) -> Tensor:
         """``(num_points, 1)`` from features ``data.x``, positions ``data.pos`` in mm and volumes ``data.measure`` in mm^3."""
         reach = self.first.reach(SCALE, data.measure.pow(1 / 3)[:, None].expand(-1, 3))
-        near = box_neighborhood(data.pos, data.batch, reach)
+        near = radius(data.pos, data.pos, float(reach.norm()), batch_context=data.batch, batch_query=data.batch)
         hidden = self.first(data.x, data.pos, near, scale=SCALE, measure=data.measure).relu()
         return self.second(hidden, data.pos, near, scale=SCALE, measure=data.measure)
-
-
-def box_neighborhood(pos: Tensor, batch: Tensor, reach: Tensor) -> Neighborhood:
-    """All points of the same cloud within ``reach`` mm along each axis, by comparing all pairs."""
-    near = ((pos - pos[:, None]).abs() <= reach.to(pos)).all(-1) & (batch == batch[:, None])
-    query, context = near.nonzero(as_tuple=True)
-    return Neighborhood.from_edge_index(torch.stack([context, query]), len(pos), len(pos))
 
 
 def make_cloud(num_points: int, generator: torch.Generator) -> Data:

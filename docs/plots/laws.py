@@ -17,7 +17,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from geogrid.graph import Neighborhood
+from geogrid.graph import Neighborhood, radius
 from geogrid.nn import ContinuousConv, NeighborAttention, taper
 from geogrid.nn.hat import hat
 
@@ -59,9 +59,7 @@ def same_weights() -> Figure:
             ax.set_title(f"{'voxel' if voxels else 'continuous'}, {spacing[0]:g} x {spacing[1]:g} mm")
     points = lattice((1.0, 1.0)).reshape(-1, 2)
     points = points[torch.rand(len(points), generator=torch.Generator().manual_seed(0)) < 0.25]
-    rel = (points - points[:, None]).abs() <= layer.reach(1.0, 2.0).to(points)
-    query, context = rel.all(-1).nonzero(as_tuple=True)
-    near = Neighborhood.from_edge_index(torch.stack([context, query]), len(points), len(points))
+    near = radius(points, points, float(layer.reach(1.0, 2.0).norm()))
     out = layer(field(points), points, near, scale=1.0, spacing=2.0)[:, 0]
     axes[0, 2].scatter(*points.T, c=out, s=22, **LEVELS)
     axes[0, 2].set_title("continuous, a random 25 %")

@@ -68,7 +68,7 @@ def check_batches(
 def check_positive(value: float, name: str, unit: str = "mm") -> float:
     """The value as a float; refuses zero, negative, NaN and infinite ones."""
     number = float(value)
-    if not (math.isfinite(number) and number > 0):
+    if not 0 < number < math.inf:
         raise GeogridError(f"{name}: expected a positive number of {unit}, got {value}")
     return number
 

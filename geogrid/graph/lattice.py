@@ -13,6 +13,7 @@ from geogrid.graph.metric import metric_positions, squared_distance
 from geogrid.graph.neighborhood import Neighborhood
 from geogrid.graph.search import MetricScale
 from geogrid.spatial import Grid
+from geogrid.spatial.lattice import flat_index
 
 SLACK = 1e-6
 BYTES_PER_ENTRY = 64
@@ -100,8 +101,7 @@ def _fill(grid: Grid, query: Tensor, radius: float, scale: Tensor, offsets: Tens
     margin = offsets.abs().amax(0) + 1
     place = torch.minimum(torch.maximum(place, -margin.double() - 1), (shape + margin).double())
     base = place.round().to(torch.int64)
-    strides = torch.tensor([math.prod(grid.shape[axis + 1 :]) for axis in range(grid.dim)], device=query.device)
-    torch.add((base * strides).sum(1)[:, None], (offsets * strides).sum(1), out=index)
+    torch.add(flat_index(base.unbind(1), grid.shape)[:, None], flat_index(offsets.unbind(1), grid.shape), out=index)
     here = metric_positions(query, scale)
     origin = lattice_positions(grid, base) / scale
     axes = grid.affine[:-1, :-1].to(query.device) / scale[:, None]

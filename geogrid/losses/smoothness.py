@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from geogrid.spatial import Grid
+from geogrid.spatial.lattice import flat_index
 
 
 def diffusion_loss(displacement: Tensor, grid: Grid) -> Tensor:
@@ -91,16 +92,9 @@ class _Folding(torch.autograd.Function):
                 change = cofactor * (weight * grad_outputs[0] / ctx.spacing[axis])
                 begin = [place if near or other == axis else place + 1 for other, place in enumerate(cell)]
                 end = [place + (other == axis) for other, place in enumerate(begin)]
-                grad.flatten(1).index_add_(1, _flat(begin, ctx.shape[1:]), change, alpha=-1)
-                grad.flatten(1).index_add_(1, _flat(end, ctx.shape[1:]), change)
+                grad.flatten(1).index_add_(1, flat_index(begin, ctx.shape[1:]), change, alpha=-1)
+                grad.flatten(1).index_add_(1, flat_index(end, ctx.shape[1:]), change)
         return grad, None, None, None
-
-
-def _flat(place: Sequence[Tensor], shape: torch.Size) -> Tensor:
-    flat = torch.zeros_like(place[0])
-    for index, size in zip(place, shape, strict=True):
-        flat = flat * size + index
-    return flat
 
 
 def _at_corner(slope: Tensor, axis: int, near: bool) -> Tensor:

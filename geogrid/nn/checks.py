@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from geogrid.errors import GeogridError
 from geogrid.graph import Neighborhood
+from geogrid.graph import checks as graph_checks
 
 
 def check_features(name: str, x: Tensor, channels: int, like: Tensor) -> None:
@@ -52,8 +53,7 @@ def check_edges(edges: Neighborhood | Tensor, num_context: int, num_query: int, 
 
 def check_scale(scale: float) -> None:
     """A level's scale is a positive number of mm."""
-    if not 0 < float(scale) < float("inf"):
-        raise GeogridError(f"scale: expected a positive number of mm, got {scale}")
+    graph_checks.check_positive(scale, "scale")
 
 
 def check_positive(name: str, values: Tensor, shapes: Sequence[tuple[int, ...]], device: torch.device) -> None:
@@ -87,6 +87,25 @@ def check_frame(frame: Tensor, dim: int, num_query: int | None, device: torch.de
     error = (frame.mT @ frame - torch.eye(dim, dtype=frame.dtype, device=device)).abs().max() if frame.numel() else 0.0
     if not float(error) < 1e-3:
         raise GeogridError(f"frame: expected orthonormal columns, got ones off by {float(error):.2g}; use Grid.frame")
+
+
+def check_conv(conv: nn.Conv2d | nn.Conv3d) -> None:
+    """Kernel size 3, stride 1, dilation 1, one group and zero padding of 1 along every axis: what fits on the knots."""
+    if not isinstance(conv, nn.Conv2d | nn.Conv3d):
+        raise GeogridError(f"from_conv: expected a torch.nn.Conv2d or Conv3d, got {type(conv).__name__}")
+    dim = conv.weight.dim() - 2
+    for name, expected in (("kernel_size", 3), ("stride", 1), ("dilation", 1), ("padding", 1)):
+        got = getattr(conv, name)
+        if got != (expected,) * dim and not (name == "padding" and got == "same"):
+            raise GeogridError(
+                f"from_conv: expected {name} {(expected,) * dim}, got {got}; only such weights fit on 3**dim knots"
+            )
+    if conv.groups != 1:
+        raise GeogridError(f"from_conv: expected groups=1, got {conv.groups}; write the groups into one dense weight first")
+    if conv.padding_mode != "zeros":
+        raise GeogridError(
+            f"from_conv: expected padding_mode 'zeros', got {conv.padding_mode!r}; geogrid fades to zero at borders"
+        )
 
 
 def _check_table(table: Neighborhood, num_context: int, num_query: int, device: torch.device) -> None:

@@ -98,7 +98,7 @@ class ContinuousConv(MessagePassing):
         Raises:
             GeogridError: for any other convolution.
         """
-        _check_conv(conv)
+        checks.check_conv(conv)
         dim = conv.weight.dim() - 2
         layer = cls(conv.in_channels, conv.out_channels, dim, bias=conv.bias is not None).to(conv.weight)
         layer.load_state_dict(conv.state_dict())
@@ -334,21 +334,3 @@ def _relative(context: Tensor, query: Tensor, frame: Tensor | None, scale: float
     """Positions of context relative to query, along the axes of the frame, in units of the scale."""
     rel = (context - query) / scale
     return rel if frame is None else rel @ frame
-
-
-def _check_conv(conv: nn.Conv2d | nn.Conv3d) -> None:
-    if not isinstance(conv, nn.Conv2d | nn.Conv3d):
-        raise GeogridError(f"from_conv: expected a torch.nn.Conv2d or Conv3d, got {type(conv).__name__}")
-    dim = conv.weight.dim() - 2
-    for name, expected in (("kernel_size", 3), ("stride", 1), ("dilation", 1), ("padding", 1)):
-        got = getattr(conv, name)
-        if got != (expected,) * dim and not (name == "padding" and got == "same"):
-            raise GeogridError(
-                f"from_conv: expected {name} {(expected,) * dim}, got {got}; only such weights fit on 3**dim knots"
-            )
-    if conv.groups != 1:
-        raise GeogridError(f"from_conv: expected groups=1, got {conv.groups}; write the groups into one dense weight first")
-    if conv.padding_mode != "zeros":
-        raise GeogridError(
-            f"from_conv: expected padding_mode 'zeros', got {conv.padding_mode!r}; geogrid fades to zero at borders"
-        )

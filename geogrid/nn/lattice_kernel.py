@@ -9,6 +9,7 @@ from torch import Tensor
 
 from geogrid.graph import Neighborhood
 from geogrid.nn.knots import hat_weights, linear_coefficients, monomials
+from geogrid.spatial.lattice import flat_index
 
 
 def reaches(steps: Tensor) -> list[int]:
@@ -56,5 +57,4 @@ def rim_windows(shape: tuple[int, ...], steps: Tensor, device: torch.device) -> 
     window = torch.cartesian_prod(*[torch.arange(-r, r + 1, device=device) for r in radii])
     place = index[rim][:, None] + window
     mask = ((place >= 0) & (place < sizes)).all(-1)
-    strides = torch.tensor([math.prod(shape[a + 1 :]) for a in range(len(shape))], device=device)
-    return rim, Neighborhood((place * strides).sum(-1) * mask, mask, math.prod(shape))
+    return rim, Neighborhood(flat_index(place.unbind(-1), shape) * mask, mask, math.prod(shape))

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from geogrid.graph import Neighborhood
-from geogrid.nn.attention import AttentionOutput
+from geogrid.nn.attention import AttentionOutput, NeighborAttention
 from geogrid.nn.hat import hat
-
-if TYPE_CHECKING:
-    from geogrid.nn.attention import NeighborAttention
 
 
 def neighbor_attention_reference(

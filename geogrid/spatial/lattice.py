@@ -1,4 +1,4 @@
-"""From one lattice to another: separable linear interpolation and smoothing, as one small matrix per axis."""
+"""The order of lattice points, and from one lattice to another: linear interpolation and smoothing, a matrix per axis."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ from torch import Tensor
 
 from geogrid.errors import GeogridError
 from geogrid.spatial.grid import Grid
+
+
+def flat_index(index: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
+    """Places of lattice points in C order, ``(i * shape[1] + j) * shape[2] + k`` in 3-D: the order of ``grid.points()``.
+
+    Linear in the index, so it also gives how far apart in this order points are that differ by an offset.
+
+    Args:
+        index: one integer tensor per axis, all of one shape; not checked against the lattice's shape.
+        shape: of the lattice.
+    """
+    flat = torch.zeros_like(index[0])
+    for place, size in zip(index, shape, strict=True):
+        flat = flat * size + place
+    return flat
 
 
 def inheritance_matrices(parents: Grid, children: Grid) -> list[Tensor]:
@@ -69,6 +84,14 @@ def apply_per_axis(matrices: Sequence[Tensor], values: Tensor) -> Tensor:
     if len(matrices) == 3:
         values = torch.einsum("ij,cajb->caib", matrices[1], values)
     return (matrices[0] @ values.flatten(2)).reshape(values.shape[0], -1, *values.shape[2:])
+
+
+def inherit(values: Tensor, parents: Grid, children: Grid) -> Tensor:
+    """Channel-first values ``(channels, *parents.shape)`` carried to the children, ``(channels, *children.shape)``.
+
+    Linear between parents, extrapolated beyond them as in :func:`inheritance_matrices`; the axes must be parallel.
+    """
+    return apply_per_axis([matrix.to(values) for matrix in inheritance_matrices(parents, children)], values)
 
 
 def place_children(matrices: Sequence[Tensor], values: Tensor, base: Tensor) -> Tensor:

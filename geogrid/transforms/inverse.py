@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from geogrid.spatial import Grid
-from geogrid.spatial.lattice import apply_per_axis, inheritance_matrices
+from geogrid.spatial.lattice import inherit
 from geogrid.transforms.affine import AffineTransform
 from geogrid.transforms.displacement import DisplacementField
 from geogrid.transforms.transform import Transform
@@ -154,7 +154,7 @@ def _coarse_inverse(transform: Transform, grid: Grid, affine: AffineTransform, d
     cells = grid.pool((COARSE,) * grid.dim)
     points = cells.points(device)
     moved = (invert_points(transform, points, affine).points - points).T.reshape(grid.dim, *cells.shape)
-    return apply_per_axis([m.to(moved) for m in inheritance_matrices(cells, grid)], moved).flatten(1).T
+    return inherit(moved, cells, grid).flatten(1).T
 
 
 @dataclass(frozen=True, eq=False)

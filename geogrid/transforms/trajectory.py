@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from geogrid.spatial import Grid
-from geogrid.spatial.lattice import apply_per_axis, inheritance_matrices
+from geogrid.spatial.lattice import inherit
 from geogrid.transforms.affine import AffineTransform
 from geogrid.transforms.displacement import Composition, DisplacementField
 
@@ -34,8 +34,7 @@ class Step:
 
         The lattices' axes must be parallel.
         """
-        matrices = [m.to(self.displacement) for m in inheritance_matrices(self.points, children)]
-        return apply_per_axis(matrices, self.displacement)
+        return inherit(self.displacement, self.points, children)
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,6 +66,18 @@ def test_compiles_without_graph_breaks(backend: str) -> None:
     assert max(relative(ours[name], theirs[name]) for name in ours) < 1e-5
 
 
+def test_another_scale_breaks_no_graph() -> None:
+    layer = make_layer("cosine", 3)
+    scene = make_scene(layer).to(torch.float32)
+
+    def step(scale: float) -> Tensor:
+        return layer(scene.x, scene.pos, scene.table, scale=scale)
+
+    compiled = torch.compile(step, fullgraph=True, backend="eager")
+    for scale in (1.0, 2.0, 3.5):
+        torch.testing.assert_close(compiled(scale), step(scale))
+
+
 @pytest.mark.parametrize("memory", [1, 10_000, 100_000])
 def test_small_chunks_give_the_same(memory: int) -> None:
     layer = make_layer("taper", 3, torch.float64)

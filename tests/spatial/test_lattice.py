@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geogrid.spatial import Grid
-from geogrid.spatial.lattice import apply_per_axis, inheritance_matrices, linear_matrix, smoothing_matrix
+from geogrid.spatial.lattice import apply_per_axis, flat_index, inherit, inheritance_matrices, linear_matrix, smoothing_matrix
 from tests.spatial.cases import field_on, make_grid, permuted, refused
 
 
@@ -28,8 +28,7 @@ def test_affine_fields_survive_on_every_child(pair: tuple[Grid, Grid], seed: int
     parents, children = pair
     generator = torch.Generator().manual_seed(seed)
     linear = torch.randn(parents.dim, parents.dim, generator=generator, dtype=torch.float64)
-    matrices = [m.double() for m in inheritance_matrices(parents, children)]
-    inherited = apply_per_axis(matrices, field_on(parents, lambda x: x @ linear + 3))
+    inherited = inherit(field_on(parents, lambda x: x @ linear + 3), parents, children)
     torch.testing.assert_close(inherited, field_on(children, lambda x: x @ linear + 3), atol=1e-4, rtol=1e-5)
 
 
@@ -38,6 +37,20 @@ def test_rows_sum_to_one(pair: tuple[Grid, Grid]):
     for matrix, parents, children in zip(inheritance_matrices(*pair), pair[0].shape, pair[1].shape, strict=True):
         assert matrix.shape == (children, parents)
         torch.testing.assert_close(matrix.sum(1), torch.ones(children))
+
+
+@given(st.lists(st.integers(1, 5), min_size=2, max_size=3))
+def test_flat_index_is_the_order_of_the_points(shape: list[int]):
+    index = torch.cartesian_prod(*[torch.arange(n) for n in shape])
+    assert torch.equal(flat_index(index.unbind(1), shape), torch.arange(len(index)))
+
+
+@given(st.lists(st.integers(1, 5), min_size=2, max_size=3), st.integers(0, 100))
+def test_flat_index_is_linear(shape: list[int], seed: int):
+    generator = torch.Generator().manual_seed(seed)
+    index, offset = torch.randint(-3, 9, (2, 7, len(shape)), generator=generator)
+    total = flat_index(index.unbind(1), shape) + flat_index(offset.unbind(1), shape)
+    assert torch.equal(flat_index((index + offset).unbind(1), shape), total)
 
 
 def test_weights_by_hand():

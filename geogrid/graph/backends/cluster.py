@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from geogrid.graph.backends.searcher import FLOAT64_ERROR, Searcher, missing_package, normalisation
-
-MAX_K_CUDA = 100
+from geogrid.graph.backends.searcher import Searcher, edge_searcher, missing_package
 
 
 def missing_reason() -> str | None:
@@ -15,14 +13,7 @@ def missing_reason() -> str | None:
 
 
 def build(context: Tensor, query: Tensor, max_bytes: int) -> Searcher:
-    """A tree on the CPU, brute force with k <= 100 on CUDA; in float64, scaled since kernels drop distances above 1e5."""
+    """A tree on the CPU, brute force with k <= 100 on CUDA."""
     import torch_cluster
 
-    center, length = normalisation(context, query)
-    senders = ((context - center) / length).contiguous()
-
-    def nearest(rows: Tensor, k: int) -> Tensor:
-        found: Tensor = torch_cluster.knn(senders, ((rows - center) / length).contiguous(), k)[1]
-        return found.reshape(len(rows), k)
-
-    return Searcher(nearest, FLOAT64_ERROR * length, MAX_K_CUDA if context.is_cuda else None)
+    return edge_searcher(torch_cluster.knn, context, query)

@@ -13,6 +13,8 @@ FLOAT32_ERROR = 2.0**-18
 """Bound on the error of a distance between positions in [-1, 1]^3 rounded to float32, any order of operations."""
 FLOAT64_ERROR = 2.0**-46
 """The same for float64."""
+MAX_K_CUDA = 100
+"""The largest k of PyG's kernels on CUDA."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,23 @@ def normalisation(context: Tensor, query: Tensor) -> tuple[Tensor, float]:
     center = (low + high) / 2
     length = max(float((context - center).abs().amax()), float((query - center).abs().amax()))
     return center, length if length > 0 else 1.0
+
+
+def edge_searcher(knn: Callable[[Tensor, Tensor, int], Tensor], context: Tensor, query: Tensor) -> Searcher:
+    """A search by PyG's kernels: in float64, scaled since they drop distances above 1e5.
+
+    Args:
+        knn: takes context, query and k; returns ``(2, num_query * k)`` edges, row 0 query, row 1 context, sorted by query.
+        context: ``(num_context, dim)`` float64 positions in mm.
+        query: the same for the query points.
+    """
+    center, length = normalisation(context, query)
+    senders = ((context - center) / length).contiguous()
+
+    def nearest(rows: Tensor, k: int) -> Tensor:
+        return knn(senders, ((rows - center) / length).contiguous(), k)[1].reshape(len(rows), k)
+
+    return Searcher(nearest, FLOAT64_ERROR * length, MAX_K_CUDA if context.is_cuda else None)
 
 
 def missing_package(module: str, extra: str, pip: str) -> str | None:

@@ -10,39 +10,15 @@ from torch import Tensor
 
 from geogrid.nn import cost as cost_volume
 from geogrid.nn.fourier import turn, turn_gradient
-from geogrid.nn.ops.attention_chunks import Chunk, Inputs
+from geogrid.nn.ops.attention_chunks import FLOATS, Chunk, Floats, Inputs
 from geogrid.nn.ops.edges import Transpose, edge_dot, edge_sum
 from geogrid.nn.taper import FADE
 
-FLOATS = (
-    "query",
-    "probe",
-    "key",
-    "value",
-    "wave_query",
-    "wave_context",
-    "position_key",
-    "position_value",
-    "place_query",
-    "place_context",
-)
-"""Inputs that have gradients, besides ``log_measure``."""
-
 
 @dataclass(frozen=True)
-class Gradients:
+class Gradients(Floats):
     """Gradients of the float inputs, in their order."""
 
-    query: Tensor
-    probe: Tensor
-    key: Tensor
-    value: Tensor
-    wave_query: Tensor
-    wave_context: Tensor
-    position_key: Tensor
-    position_value: Tensor
-    place_query: Tensor
-    place_context: Tensor
     log_measure: Tensor
 
     @classmethod

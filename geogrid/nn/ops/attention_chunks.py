@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -18,8 +18,8 @@ EDGES_IN_CACHE = 1 << 16
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What the op takes; see :func:`geogrid.nn.functional.neighbor_attention`."""
+class Floats:
+    """One tensor for each float input that is always there."""
 
     query: Tensor
     probe: Tensor
@@ -31,6 +31,16 @@ class Inputs:
     position_value: Tensor
     place_query: Tensor
     place_context: Tensor
+
+
+FLOATS = tuple(field.name for field in fields(Floats))
+"""Inputs that have gradients, besides ``log_measure``."""
+
+
+@dataclass(frozen=True)
+class Inputs(Floats):
+    """What the op takes; see :func:`geogrid.nn.functional.neighbor_attention`."""
+
     log_measure: Tensor | None
     index: Tensor
     mask: Tensor

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from geogrid.nn.ops.attention_backward import FLOATS, Outputs, backward
-from geogrid.nn.ops.attention_chunks import Inputs, allocate, forward
+from geogrid.nn.ops.attention_backward import Outputs, backward
+from geogrid.nn.ops.attention_chunks import FLOATS, Inputs, allocate, forward
 
 NUM_TENSORS = len(FLOATS) + 3
 
