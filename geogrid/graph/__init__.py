@@ -3,7 +3,9 @@
 from geogrid.graph.backends import available_implementations, implementation_status
 from geogrid.graph.cells import Cells, cell_pool
 from geogrid.graph.farthest import farthest_points
+from geogrid.graph.inheritance import inherit_displacement
 from geogrid.graph.lattice import lattice_window
+from geogrid.graph.level import Level
 from geogrid.graph.neighborhood import Neighborhood
 from geogrid.graph.pooling import concatenate, pool_cloud
 from geogrid.graph.search import knn, radius
@@ -11,6 +13,7 @@ from geogrid.graph.volumes import PointVolumes, point_volumes
 
 __all__ = [
     "Cells",
+    "Level",
     "Neighborhood",
     "PointVolumes",
     "available_implementations",
@@ -18,6 +21,7 @@ __all__ = [
     "concatenate",
     "farthest_points",
     "implementation_status",
+    "inherit_displacement",
     "knn",
     "lattice_window",
     "point_volumes",

@@ -12,10 +12,8 @@ from torch import Tensor
 from geogrid.graph.cells import cell_pool
 from geogrid.graph.checks import check_positive
 from geogrid.spatial import Grid, PointCloud
+from geogrid.spatial.points import for_each_distinct
 from geogrid.spatial.pyramid import pool_factors
-
-LARGEST_CELL = 64
-"""Most points along an axis that are pooled at once; far finer images are pooled in several passes."""
 
 
 def pool_cloud(cloud: PointCloud, scale: float) -> PointCloud:
@@ -68,7 +66,7 @@ def _pool_stack(cloud: PointCloud, factors: tuple[int, ...]) -> PointCloud:
     if max(factors) == 1:
         return cloud
     measure = _cell_sums(cloud.to_lattice(cloud.measure[:, None]), factors)
-    grids: list[Grid] = [grid.pool(factors) for grid in cloud.lattices]
+    grids: list[Grid] = for_each_distinct(cloud.lattices, lambda grid: grid.pool(factors))
     pooled = PointCloud.on_lattices(grids, device=cloud.pos.device)
     x = None
     if cloud.x is not None:

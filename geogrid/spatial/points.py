@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from torch import Tensor
 from geogrid.errors import GeogridError
 from geogrid.spatial.grid import Grid, map_points
 from geogrid.spatial.image import Image
+
+Item = TypeVar("Item", bound=Hashable)
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +88,7 @@ class PointCloud:
         device = device if x is None else x.device
         counts = torch.tensor([grid.num_points for grid in grids])
         return cls(
-            pos=torch.cat([grid.points(device) for grid in grids]),
+            pos=torch.cat(for_each_distinct(grids, lambda grid: grid.points(device))),
             measure=torch.tensor([grid.voxel_volume for grid in grids]).repeat_interleave(counts).to(device),
             batch=torch.arange(len(grids)).repeat_interleave(counts).to(device),
             frame=torch.stack([grid.frame for grid in grids]),
@@ -171,14 +175,12 @@ class PointCloud:
         Args:
             matrices: ``(num_entries, dim + 1, dim + 1)`` float64 rotations and shifts of the world.
         """
-        if self.lattices:
-            grids = [grid.transformed(matrix) for grid, matrix in zip(self.lattices, matrices, strict=True)]
-            pos = PointCloud.on_lattices(grids, device=self.pos.device).pos.to(self.pos.dtype)
-        else:
-            grids = []
-            parts = self.pos.double().split(self.counts().tolist())
-            pos = torch.cat([map_points(m, part) for m, part in zip(matrices, parts, strict=True)]).to(self.pos.dtype)
-        return replace(self, pos=pos, frame=matrices[:, :-1, :-1] @ self.frame, lattices=tuple(grids))
+        parts = self.pos.double().split(self.counts().tolist())
+        pos = torch.cat([map_points(matrix, part) for matrix, part in zip(matrices, parts, strict=True)])
+        keys = [(grid, tuple(matrix.flatten().tolist())) for grid, matrix in zip(self.lattices, matrices, strict=False)]
+        grids = for_each_distinct(keys, lambda key: key[0].transformed(torch.tensor(key[1], dtype=torch.float64).view(matrices.shape[1:])))
+        frame = matrices[:, :-1, :-1].to(self.frame) @ self.frame
+        return replace(self, pos=pos.to(self.pos.dtype), frame=frame, lattices=tuple(grids))
 
     def to_lattice(self, values: Tensor) -> Tensor:
         """Rows of stackable lattices as an array: ``(num_points, channels)`` to ``(num_entries, channels, *shape)``."""
@@ -193,3 +195,9 @@ class PointCloud:
         x = None if self.x is None else self.x.to(device)
         moved = (part.to(device) for part in (self.pos, self.measure, self.batch))
         return PointCloud(*moved, self.frame, self.spacing, x, self.lattices)
+
+
+def for_each_distinct(items: Sequence[Item], function: Callable[[Item], Result]) -> list[Result]:
+    """``[function(item) for item in items]``, called once per distinct item; batches often share one grid."""
+    found = {item: function(item) for item in dict.fromkeys(items)}
+    return [found[item] for item in items]

@@ -1,0 +1,138 @@
+"""One scale of a cloud, and who is near whom there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from geogrid.graph.lattice import lattice_window
+from geogrid.graph.neighborhood import Neighborhood
+from geogrid.graph.pooling import own_positions
+from geogrid.graph.search import knn, radius
+from geogrid.spatial import Grid, PointCloud
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """The points of a cloud at a physical scale; answers who is near a place, by index arithmetic where it is a lattice.
+
+    Args:
+        points: the cloud, pooled to the scale.
+        scale: s_l in mm.
+        neighborhood: who is near whom within the cloud, far enough for a :class:`~geogrid.nn.ContinuousConv`; None on
+            lattices, which do not need it.
+
+    Example:
+        >>> grid = Grid((4, 3), torch.eye(3))
+        >>> level = Level.of(PointCloud.on_lattices([grid, grid]), scale=1.0)
+        >>> query, batch = torch.tensor([[0.0, 0.3], [0.0, 0.3]]), torch.tensor([0, 1])
+        >>> level.window(query, batch, 0.8).edge_index
+        tensor([[ 0,  1, 12, 13],
+                [ 0,  0,  1,  1]])
+    """
+
+    points: PointCloud
+    scale: float
+    neighborhood: Neighborhood | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, points: PointCloud, scale: float) -> Level:
+        """The level of a cloud, with its own neighbours where they must be searched."""
+        if points.is_lattice:
+            return cls(points, scale)
+        reach = scale + points.spacing.amax(0).clamp_min(scale)
+        found = radius(points.pos, points.pos, float(reach.norm()), batch_context=points.batch, batch_query=points.batch)
+        return cls(points, scale, found)
+
+    @cached_property
+    def log_measure(self) -> Tensor:
+        """The log of each point's volume in units of the scale, ``(num_points,)``."""
+        return (self.points.measure / self.scale**self.points.dim).log()
+
+    @property
+    def width(self) -> list[float]:
+        """Widest spacing of any entry along each axis of its frame, in mm."""
+        widest: list[float] = self.points.spacing.amax(0).tolist()
+        return widest
+
+    @cached_property
+    def own_positions(self) -> Tensor:
+        """Positions along the axes of each entry's own frame, ``(num_points, dim)`` in mm."""
+        return own_positions(self.points)
+
+    def moved(self, matrices: Tensor) -> Level:
+        """The level after one rigid motion per entry; neighbours stay neighbours."""
+        return Level(self.points.moved(matrices), self.scale, self.neighborhood)
+
+    def window(self, query: Tensor, batch: Tensor, reach: float) -> Neighborhood:
+        """The points within ``reach`` mm of each place.
+
+        Args:
+            query: ``(num_query, dim)`` places in mm.
+            batch: ``(num_query,)`` int64, sorted: the entry each place belongs to.
+            reach: in mm.
+        """
+        points = self.points
+        if not points.is_lattice:
+            return radius(points.pos, query.detach(), reach, batch_context=points.batch, batch_query=batch)
+        if points.stackable:
+            return self._window_of_stack(query.detach(), batch, reach)
+        found, first = [], 0
+        counts = torch.bincount(batch, minlength=points.num_entries).tolist()
+        for grid, part in zip(points.lattices, query.detach().split(counts), strict=True):
+            found.append((first, lattice_window(grid, part, reach)))
+            first += grid.num_points
+        return _stacked(found, points.num_points)
+
+    def parents(self, query: Tensor, batch: Tensor, k: int | None = None) -> Neighborhood:
+        """The points that a place inherits from: the corners of the lattice's cell around it, or the nearest points.
+
+        Args:
+            query: ``(num_query, dim)`` places in mm.
+            batch: ``(num_query,)`` int64, sorted.
+            k: how many scattered points; default 2^dim + 2. Lattices have 2^dim corners; beyond the border fewer.
+        """
+        points = self.points
+        if not points.is_lattice:
+            k = 2**points.dim + 2 if k is None else k
+            return knn(points.pos, query.detach(), k, batch_context=points.batch, batch_query=batch)
+        index = self._lattice_index(query.detach(), batch)
+        corner = torch.cartesian_prod(*[torch.arange(2, device=query.device)] * points.dim)
+        place = index.floor().long()[:, None] + corner
+        shape = torch.tensor([grid.shape for grid in points.lattices], device=query.device)[batch][:, None]
+        mask = ((place >= 0) & (place < shape)).all(-1)
+        size = torch.tensor([grid.num_points for grid in points.lattices], device=query.device)
+        first = (size.cumsum(0) - size)[batch]
+        flat = place[..., 0]
+        for axis in range(1, points.dim):
+            flat = flat * shape[..., axis] + place[..., axis]
+        return Neighborhood((flat + first[:, None]) * mask, mask, points.num_points)
+
+    def _lattice_index(self, query: Tensor, batch: Tensor) -> Tensor:
+        """Fractional indices of places on their entry's lattice, float64."""
+        inverse = torch.stack([torch.linalg.inv(grid.affine) for grid in self.points.lattices]).to(query.device)
+        if len(inverse) == 1:
+            return query.double() @ inverse[0, :-1, :-1].T + inverse[0, :-1, -1]
+        counts = torch.bincount(batch, minlength=len(inverse)).tolist()
+        parts = zip(inverse, query.double().split(counts), strict=True)
+        return torch.cat([part @ m[:-1, :-1].T + m[:-1, -1] for m, part in parts])
+
+    def _window_of_stack(self, query: Tensor, batch: Tensor, reach: float) -> Neighborhood:
+        """All entries at once, in the axes of their lattices, where distances are the same."""
+        grid = self.points.lattices[0]
+        straight = Grid(grid.shape, torch.diag(torch.cat([grid.spacing, torch.ones(1, dtype=torch.float64)])))
+        found = lattice_window(straight, self._lattice_index(query, batch) * grid.spacing.to(query.device), reach)
+        first = (batch * grid.num_points)[:, None]
+        return Neighborhood((found.index + first) * found.mask, found.mask, self.points.num_points)
+
+
+def _stacked(found: list[tuple[int, Neighborhood]], num_context: int) -> Neighborhood:
+    """Tables of entries, each with the first row of its context, as one table."""
+    k = max(table.k for _, table in found)
+    pad = [(0, k - table.k) for _, table in found]
+    index = [torch.nn.functional.pad((t.index + first) * t.mask, p) for (first, t), p in zip(found, pad, strict=True)]
+    mask = [torch.nn.functional.pad(t.mask, p) for (_, t), p in zip(found, pad, strict=True)]
+    return Neighborhood(torch.cat(index), torch.cat(mask), num_context)

@@ -1,0 +1,160 @@
+"""The coarse-to-fine loop of GeoReg."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from geogrid.errors import GeogridError
+from geogrid.graph import Level, inherit_displacement
+from geogrid.models.frames import Frames
+from geogrid.nn.encoder import Pyramid, PyramidEncoder
+from geogrid.nn.interpolate import Interpolate
+from geogrid.nn.refine import Refine
+from geogrid.spatial import PointCloud
+from geogrid.transforms import AffineTransform, StepBatch, TrajectoryBatch
+
+
+@dataclass(frozen=True)
+class GeoRegConfig:
+    """Sizes of a :class:`GeoReg`.
+
+    Args:
+        dim: 2 or 3.
+        channels: features per level, the finest first.
+        steps: refinement steps per level, the finest first; 0: interpolation only.
+        in_channels: features of the clouds; 1 for images.
+        num_blocks: residual blocks per level of the encoder.
+        heads: of the attention of g.
+        head_channels: width of a head.
+        hidden: width of the convolutional head of g.
+        radius: of the attention of g, in units of a level's scale.
+        learned_interpolation: whether h corrects what children inherit.
+        matcher: whether g starts as a matcher (law e); otherwise it is the plain operator.
+        two_encoders: whether fixed and moving images have encoders of their own.
+    """
+
+    dim: int
+    channels: tuple[int, ...]
+    steps: tuple[int, ...]
+    in_channels: int = 1
+    num_blocks: int = 2
+    heads: int = 2
+    head_channels: int = 8
+    hidden: int = 32
+    radius: float = 2.0
+    learned_interpolation: bool = True
+    matcher: bool = True
+    two_encoders: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.steps) != len(self.channels) or min(self.steps) < 0 or self.steps[-1] < 1:
+            raise GeogridError(
+                f"steps: expected {len(self.channels)} numbers from 0 up, the last (coarsest) at least 1, got {self.steps}"
+            )
+
+
+class GeoReg(nn.Module):
+    r"""Registration by points that move and features that do not (paper, Sec. 3).
+
+    Both images become pyramids of features, each alone. From the coarsest level down, the fixed points :math:`x_i` of a level
+    inherit the displacement of the level above (h, :class:`~geogrid.nn.Interpolate`), then take some steps (g,
+    :class:`~geogrid.nn.Refine`): each looks at the moving points around :math:`T(x_i) = A(x_i + u_i)` and adds to
+    :math:`u_i`. Nothing is resampled or encoded again, and only displacements go from level to level.
+
+    The decoder computes along the axes of each fixed image, from its centre, so that a rigid motion of the world changes
+    nothing but the frame of the answer. Places at which g looks are detached: gradients reach the weights through what is
+    found there and through the sum of the steps.
+
+    Args:
+        config: sizes.
+
+    Reference:
+        Sideri-Lampretsa, Stolt-Ansó et al., "Interpretable deformable image registration: a geometric deep learning
+        perspective", arXiv 2412.13294.
+
+    Example:
+        >>> from geogrid.spatial import Grid, Image
+        >>> model = GeoReg(GeoRegConfig(dim=2, channels=(8, 16), steps=(1, 2)))
+        >>> grid = Grid((12, 10), torch.eye(3))
+        >>> fixed, moving = (PointCloud.from_images(Image(torch.rand(12, 10), grid)) for _ in range(2))
+        >>> trajectory = model(fixed, moving)
+        >>> [(step.level, step.learned, tuple(step.displacement.shape)) for step in trajectory.steps]
+        [(1, True, (30, 2)), (1, True, (30, 2)), (0, False, (120, 2)), (0, True, (120, 2))]
+    """
+
+    def __init__(self, config: GeoRegConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        self.encoder = PyramidEncoder(c.in_channels, c.channels, c.dim, c.num_blocks)
+        self.moving_encoder = PyramidEncoder(c.in_channels, c.channels, c.dim, c.num_blocks) if c.two_encoders else None
+        self.refine = nn.ModuleList(
+            Refine(width, c.dim, c.heads, c.head_channels, c.hidden, c.radius, matcher=c.matcher) if steps else nn.Identity()
+            for width, steps in zip(c.channels, c.steps, strict=True)
+        )
+        self.interpolate = nn.ModuleList(
+            Interpolate((coarse, fine), c.dim) for fine, coarse in zip(c.channels, c.channels[1:], strict=False)
+        )
+
+    def forward(
+        self, fixed: PointCloud, moving: PointCloud, scale: float | None = None, starts: Sequence[AffineTransform] = ()
+    ) -> TrajectoryBatch:
+        """Registers a batch of pairs.
+
+        Args:
+            fixed: one entry per pair, with ``in_channels`` features.
+            moving: likewise.
+            scale: finest scale s_0 in mm; default the coarser of the two in-plane spacings.
+            starts: an affine map of fixed to moving space per pair; default the identity.
+
+        Returns:
+            Every intermediate transform.
+        """
+        if fixed.num_entries != moving.num_entries:
+            raise GeogridError(f"moving: expected {fixed.num_entries} entries like fixed, got {moving.num_entries}")
+        scale = finest_scale_of(fixed, moving) if scale is None else scale
+        starts = tuple(starts) or (AffineTransform.identity(fixed.dim),) * fixed.num_entries
+        fixed_pyramid = self.encoder(fixed, scale)
+        moving_pyramid = (self.moving_encoder or self.encoder)(moving, scale)
+        return TrajectoryBatch(starts, tuple(self.decode(fixed_pyramid, moving_pyramid, starts)))
+
+    def decode(self, fixed: Pyramid, moving: Pyramid, starts: Sequence[AffineTransform]) -> list[StepBatch]:
+        """The steps, coarse to fine."""
+        frames = Frames.of(fixed.levels[0].points, starts)
+        here = [level.moved(frames.of_fixed) for level in fixed.levels]
+        steps: list[StepBatch] = []
+        u = torch.zeros_like(here[-1].points.pos)
+
+        def record(learned: bool) -> None:
+            world = fixed.levels[number]
+            steps.append(StepBatch(number, world.scale, world.points, frames.to_world(u, world.points), learned))
+
+        for number in reversed(range(len(here))):
+            x = fixed.features[number]
+            if number + 1 < len(here):
+                u = self._interpolated(number, (fixed.features[number + 1], x), here[number + 1], here[number], u)
+                record(False)
+            if self.config.steps[number] == 0:
+                continue
+            there, refine = moving.levels[number].moved(frames.of_moving), self.refine[number]
+            own = refine.own(x, here[number])
+            for _ in range(self.config.steps[number]):
+                place = frames.to_moving((here[number].points.pos + u).detach(), here[number].points)
+                change = refine((moving.features[number], x), there, here[number], place, own)
+                u = u + frames.from_moving(change, here[number].points)
+                record(True)
+        return steps
+
+    def _interpolated(self, number: int, x: tuple[Tensor, Tensor], parents: Level, children: Level, u: Tensor) -> Tensor:
+        if not self.config.learned_interpolation:
+            return inherit_displacement(parents, children.points, u)
+        found: Tensor = self.interpolate[number](x, parents, children, u)
+        return found
+
+
+def finest_scale_of(fixed: PointCloud, moving: PointCloud) -> float:
+    """The finest scale s_0 of a batch in mm: the coarsest in-plane (second smallest) spacing of all entries."""
+    return max(float(cloud.spacing.sort(dim=1).values[:, 1].max()) for cloud in (fixed, moving))

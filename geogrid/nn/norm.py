@@ -1,0 +1,77 @@
+"""Normalisation whose statistics do not depend on the sampling."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from geogrid.spatial import PointCloud
+
+
+class MeasureNorm(nn.Module):
+    r"""Instance normalisation weighted by measure (law c): per entry and channel, mean 0 and variance 1 over space.
+
+    .. math:: y_j = \gamma \frac{x_j - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta, \qquad
+        \mu = \frac{\sum_j v_j x_j}{\sum_j v_j}, \quad \sigma^2 = \frac{\sum_j v_j (x_j - \mu)^2}{\sum_j v_j} .
+
+    Args:
+        channels: number of channels.
+        affine: whether scale and shift are learned.
+        eps: added to the variance.
+
+    Example:
+        >>> cloud = PointCloud.from_points(torch.rand(5, 2), torch.tensor([1.0, 1.0, 1.0, 1.0, 0.5]))
+        >>> y = MeasureNorm(3)(torch.rand(5, 3), cloud)
+        >>> bool((cloud.measure @ y).abs().max() < 1e-5)
+        True
+    """
+
+    def __init__(self, channels: int, affine: bool = True, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.channels, self.eps = channels, eps
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+
+    def forward(self, x: Tensor, points: PointCloud) -> Tensor:
+        """Normalises features.
+
+        Args:
+            x: ``(num_points, channels)``.
+            points: where they are, what they stand for and which entry they belong to.
+
+        Returns:
+            ``(num_points, channels)``.
+        """
+        share = points.measure.to(x.dtype)[:, None]
+        if points.num_entries == 1:
+            mean, power = self._moments(x, share)
+        elif points.stackable:
+            stack, shares = x.view(points.num_entries, -1, self.channels), share.view(points.num_entries, -1, 1)
+            mean, power = self._moments(stack, shares)
+            return self._scaled(stack, mean, power).view_as(x)
+        else:
+            mean, power = self._moments_of_entries(x, share, points)
+        return self._scaled(x, mean, power)
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows."""
+        return f"{self.channels}, affine={self.weight is not None}"
+
+    def _moments(self, x: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        share = share / share.sum(-2, keepdim=True)
+        mean = (share.mT @ x)
+        return mean, share.mT @ (x - mean).square()
+
+    def _moments_of_entries(self, x: Tensor, share: Tensor, points: PointCloud) -> tuple[Tensor, Tensor]:
+        def sums(values: Tensor) -> Tensor:
+            return values.new_zeros(points.num_entries, values.shape[1]).index_add(0, points.batch, values)
+
+        share = share / sums(share)[points.batch]
+        mean = sums(share * x)[points.batch]
+        return mean, sums(share * (x - mean).square())[points.batch]
+
+    def _scaled(self, x: Tensor, mean: Tensor, power: Tensor) -> Tensor:
+        gain = (power + self.eps).rsqrt()
+        if self.weight is None or self.bias is None:
+            return (x - mean) * gain
+        return torch.addcmul(self.bias, x - mean, gain * self.weight)

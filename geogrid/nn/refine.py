@@ -1,0 +1,99 @@
+"""One step of deformation: the paper's function g."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from geogrid.graph import Level
+from geogrid.nn.attention import NeighborAttention
+from geogrid.nn.conv import ContinuousConv
+from geogrid.nn.convolve import convolve
+from geogrid.nn.encoder import SLOPE
+
+
+class Refine(nn.Module):
+    r"""Points look at the moving image around where they are now, and move (paper, Eq. 4-7; law e).
+
+    Attention compares a fixed point's feature with those of the moving points around its current place. Per head it gives the
+    attended value :math:`o`, the expected relative position :math:`r` and the continuous cost volume :math:`c`. A
+    convolutional head over the point's own, fixed neighbourhood turns them into a displacement:
+
+    .. math:: \Delta u = s\, W \phi(C_2\, \phi(C_f x + C_m [o, r / s, c])) + \sum_h \alpha_h r_h .
+
+    :math:`C_f x`, the fixed image's part, does not depend on the step, and a convolution distributes over channels
+    (Appendix 6), so it is evaluated once (:meth:`own`) and used by every step. The direct term and the tied cosine logits make
+    the untrained layer a matcher.
+
+    Args:
+        channels: features of both images at this level.
+        dim: 2 or 3.
+        heads: of the attention.
+        head_channels: width of a head.
+        hidden: width of the convolutional head.
+        radius: of the attention, in units of the scale.
+        direct: sum of the :math:`\alpha_h` at the start; 0 leaves the direct term out.
+        matcher: whether queries and keys start tied and are compared by direction; otherwise the plain operator of Eq. 4-7.
+
+    Reference:
+        Sideri-Lampretsa, Stolt-Ansó et al., arXiv 2412.13294, Eq. 4-7 and Appendix 6.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        dim: int,
+        heads: int = 2,
+        head_channels: int = 8,
+        hidden: int = 32,
+        radius: float = 2.0,
+        direct: float = 0.3,
+        matcher: bool = True,
+    ) -> None:
+        super().__init__()
+        self.dim, self.heads, self.matcher = dim, heads, matcher
+        self.attention = NeighborAttention(
+            channels, heads * head_channels, dim, heads=heads, radius=radius, cosine=matcher, tied=matcher,
+            num_frequencies=8, bias=not matcher,
+        )  # fmt: skip
+        found = heads * (head_channels + (dim + 3**dim if matcher else 0))
+        self.own_part = ContinuousConv(channels, hidden, dim)
+        self.found_part = ContinuousConv(found, hidden, dim, bias=False)
+        self.inner = ContinuousConv(hidden, hidden, dim)
+        self.out = nn.Linear(hidden, dim)
+        self.direct = nn.Parameter(torch.full((heads,), direct / heads)) if matcher and direct else None
+        nn.init.normal_(self.out.weight, std=1e-3)
+        nn.init.zeros_(self.out.bias)
+
+    def own(self, x: Tensor, level: Level) -> Tensor:
+        """The part of the head that only depends on the fixed image, ``(num_points, hidden)``."""
+        return convolve(self.own_part, x, level)
+
+    def forward(self, x: tuple[Tensor, Tensor], moving: Level, fixed: Level, place: Tensor, own: Tensor) -> Tensor:
+        """How far the fixed points move on.
+
+        Args:
+            x: ``(num_moving, channels)`` and ``(num_fixed, channels)`` features.
+            moving: the level of the moving image.
+            fixed: the same level of the fixed image.
+            place: ``(num_fixed, dim)`` where the fixed points are now, in moving space, in mm.
+            own: what :meth:`own` gives.
+
+        Returns:
+            ``(num_fixed, dim)`` in mm, in moving space; zero attention where no moving point is near.
+        """
+        scale = fixed.scale
+        table = moving.window(place, fixed.points.batch, float(self.attention.radius) * scale)
+        found = self.attention(
+            x, (moving.points.pos, place), table, moving.log_measure, scale=scale, spacing=moving.width,
+            return_offset=self.matcher, return_cost=self.matcher,
+        )  # fmt: skip
+        parts = [found]
+        if self.matcher:
+            cost = found.cost * (-self.attention.log_temperature).exp()[:, None]
+            parts = [found.update, found.offset.flatten(1) / scale, cost.flatten(1)]
+        inner = leaky_relu(own + convolve(self.found_part, torch.cat(parts, 1), fixed), SLOPE)
+        inner = leaky_relu(convolve(self.inner, inner, fixed), SLOPE)
+        change = scale * self.out(inner)
+        return change if self.direct is None else change + torch.einsum("h,nhd->nd", self.direct, found.offset)
