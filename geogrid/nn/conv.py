@@ -15,7 +15,7 @@ from geogrid.graph import Neighborhood
 from geogrid.io.storage import Storage
 from geogrid.nn import checks
 from geogrid.nn.knots import hat_weights, linear_coefficients, monomials
-from geogrid.nn.lattice_kernel import lattice_kernel, reaches, rim_windows
+from geogrid.nn.lattice_kernel import at_scale, lattice_kernel, reaches, rim_windows
 from geogrid.spatial import Grid
 
 
@@ -189,6 +189,8 @@ class ContinuousConv(MessagePassing):
         kernel = lattice_kernel(self.weight, steps)
         conv = nn.functional.conv2d if self.dim == 2 else nn.functional.conv3d
         out = conv(x, kernel, self.bias, padding=tuple(reaches(steps)))
+        if at_scale(steps):
+            return out
         rim, window = rim_windows(tuple(x.shape[2:]), steps, x.device)
         return out if len(rim) == 0 else self._with_rim(x, out, rim, window, steps)
 

@@ -58,7 +58,7 @@ class Interpolate(nn.Module):
         """
         inherited = inherit_displacement(parents, children.points, displacement)
         table = parents.parents(children.points.pos, children.points.batch)
-        places = (parents.points.pos + displacement, children.points.pos + inherited)
+        places = (parents.points.pos + displacement.detach(), children.points.pos + inherited.detach())
         found = self.attention(x, places, table, parents.log_measure, return_attention=True, scale=children.scale)
         delta = choose(found, table, displacement, inherited)
         inputs = torch.cat([found.update, delta.flatten(1) / children.scale], 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor
 
 from geogrid.graph import Neighborhood
 from geogrid.nn.knots import hat_weights, linear_coefficients, monomials
+
+ON_KNOTS = 1e-9
+"""How far a spacing may be from the scale, relative to it, for points to lie on knots."""
 from geogrid.spatial.lattice import flat_index
 
 
@@ -27,12 +31,21 @@ def lattice_kernel(weight: Tensor, steps: Tensor) -> Tensor:
     Returns:
         ``(out_channels, in_channels, 2 r_1 + 1, ...)`` with :math:`r` from :func:`reaches`, differentiable in the weights.
     """
-    spread, sizes = knot_stencils(steps)
+    if at_scale(steps):
+        return weight
+    spread, sizes = knot_stencils(tuple(steps.tolist()))
     return (weight.flatten(2) @ spread.to(weight)).unflatten(2, sizes)
 
 
-def knot_stencils(steps: Tensor) -> tuple[Tensor, list[int]]:
+def at_scale(steps: Tensor) -> bool:
+    """Whether the lattice is sampled at the scale along every axis, so that its points are knots."""
+    return bool(((steps - 1).abs() < ON_KNOTS).all())
+
+
+@functools.lru_cache(maxsize=64)
+def knot_stencils(spacings: tuple[float, ...]) -> tuple[Tensor, list[int]]:
     """How the knots' values are made of the lattice points around: ``(3**dim, points)`` float64, and the window's sizes."""
+    steps = torch.tensor(spacings, dtype=torch.float64)
     dim, radii = len(steps), reaches(steps)
     window = torch.cartesian_prod(*[torch.arange(-r, r + 1, dtype=torch.float64) for r in radii])
     rel, width = (window * steps)[None], steps.clamp_min(1)
@@ -51,7 +64,7 @@ def rim_windows(shape: tuple[int, ...], steps: Tensor, device: torch.device) -> 
     """
     radii = reaches(steps)
     sizes = torch.tensor(shape, device=device)
-    depth = torch.tensor([0 if abs(h - 1) < 1e-9 else r for h, r in zip(steps.tolist(), radii, strict=True)], device=device)
+    depth = torch.tensor([0 if abs(h - 1) < ON_KNOTS else r for h, r in zip(steps.tolist(), radii, strict=True)], device=device)
     index = torch.cartesian_prod(*[torch.arange(n, device=device) for n in shape]).reshape(-1, len(shape))
     rim = ((index < depth) | (index >= sizes - depth)).any(-1).nonzero()[:, 0]
     window = torch.cartesian_prod(*[torch.arange(-r, r + 1, device=device) for r in radii])

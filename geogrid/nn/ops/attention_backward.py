@@ -42,22 +42,23 @@ class Outputs:
         return Outputs(self.update[part], self.coverage[part], self.offset[part], self.cost[part], self.weights[part])
 
 
-def backward(inputs: Inputs, given: Outputs) -> Gradients:
-    """Gradients of the inputs from those of the outputs."""
+def backward(inputs: Inputs, given: Outputs, with_positions: bool = True) -> Gradients:
+    """Gradients of the inputs from those of the outputs; without positions, those of waves, places and measure stay zero."""
     grads = Gradients.zeros(inputs)
     if inputs.empty:
         return grads
     tables = inputs.tables()
     for part in inputs.chunks():
-        _Backward(Chunk(inputs, part), grads, given[part]).run(tables)
+        _Backward(Chunk(inputs, part), grads, given[part], with_positions).run(tables)
     return grads
 
 
 class _Backward:
     """One chunk of queries."""
 
-    def __init__(self, chunk: Chunk, grads: Gradients, given: Outputs) -> None:
+    def __init__(self, chunk: Chunk, grads: Gradients, given: Outputs, with_positions: bool) -> None:
         self.chunk, self.grads, self.inputs, self.given = chunk, grads, chunk.inputs, given
+        self.with_positions = with_positions
         self.transpose = Transpose(chunk.index, chunk.inputs.mask[chunk.part], len(chunk.inputs.key))
         self.wave = self.inputs.wave_query[chunk.part]
         self.on_base = torch.zeros_like(chunk.base)
@@ -66,7 +67,7 @@ class _Backward:
             self.measure, self.hats = chunk.knots()
             self.masses = self.hats * self.measure
             self.reached = self.masses.sum(1)
-            self.on_masses = torch.zeros_like(self.masses)
+            self.on_masses = torch.zeros_like(self.masses) if with_positions else self.masses
 
     def run(self, tables: list[tuple[Tensor, Tensor]]) -> None:
         """Adds the chunk's share to the gradients."""
@@ -77,10 +78,10 @@ class _Backward:
             if self.inputs.cost_width:
                 on_logits = on_logits + self._cost(logits, self.given.cost[:, head])
             self._query(head, on_logits, keys, asked)
-            turned = turn(asked, self.wave, forward=True)
-            rows = self.transpose.outer(on_logits, torch.cat([self.inputs.query[self.chunk.part, head], turned], 1))
-            self._scatter((self.grads.key[:, head], self.grads.wave_context), rows)
-        self._positions()
+            columns = [self.inputs.query[self.chunk.part, head], turn(asked, self.wave, forward=True)]
+            self._scatter((self.grads.key[:, head], self.grads.wave_context), on_logits, columns)
+        if self.with_positions:
+            self._positions()
 
     def _softmax(self, head: int, logits: Tensor, values: Tensor) -> Tensor:
         """Through the sums and the softmax, to the logits."""
@@ -91,8 +92,7 @@ class _Backward:
         tables = (values, inputs.wave_context, inputs.place_context)
         on_share = edge_dot(list(zip(on_sums, tables, strict=False)), chunk.index)
         self.on_coverage += (share * on_share).sum(1)
-        targets = (self.grads.value[:, head], self.grads.wave_context, self.grads.place_context)
-        self._scatter(targets, self.transpose.outer(weights, torch.cat(on_sums, 1)))
+        self._scatter((self.grads.value[:, head], self.grads.wave_context, self.grads.place_context), weights, on_sums)
         on_share.mul_(factor)
         if inputs.with_weights:
             on_share += self.given.weights[:, :, head]
@@ -125,21 +125,21 @@ class _Backward:
         self.grads.probe[part, head] = on_asked @ self.inputs.position_key[head].T
         self.grads.position_key[head].addmm_(self.inputs.probe[part, head].T, on_asked)
 
-    def _scatter(self, targets: Sequence[Tensor], rows: Tensor) -> None:
-        """Adds groups of columns of the transposed sums to the gradients of the context."""
-        widths = [target.shape[1] for target in targets]
-        if sum(widths) > rows.shape[1]:
-            widths = widths[:-1]
-        for target, columns in zip(targets, rows.split(widths, 1), strict=False):
-            self.transpose.add(target, columns)
+    def _scatter(self, targets: Sequence[Tensor], weights: Tensor, columns: Sequence[Tensor]) -> None:
+        """Adds the transposed, weighted sums of columns to the gradients of the context: features first, then positions."""
+        columns = columns if self.with_positions else columns[:1]
+        rows = self.transpose.outer(weights, torch.cat(list(columns), 1))
+        for target, part in zip(targets, rows.split([c.shape[1] for c in columns], 1), strict=False):
+            self.transpose.add(target, part)
 
     def _cost(self, logits: Tensor, cost: Tensor) -> Tensor:
         """Adds to the gradient of the masses, and gives that of the logits."""
         floor = self.reached.clamp_min(cost_volume.HALF)
         on_total = cost / floor
-        value = torch.bmm(logits[:, None], self.masses)[:, 0] / floor
-        on_reached = -on_total * value * (self.reached >= cost_volume.HALF)
-        self.on_masses.addcmul_(logits[..., None], on_total[:, None]).add_(on_reached[:, None])
+        if self.with_positions:
+            value = torch.bmm(logits[:, None], self.masses)[:, 0] / floor
+            on_reached = -on_total * value * (self.reached >= cost_volume.HALF)
+            self.on_masses.addcmul_(logits[..., None], on_total[:, None]).add_(on_reached[:, None])
         return torch.bmm(self.masses, on_total[..., None])[..., 0]
 
     def _positions(self) -> None:

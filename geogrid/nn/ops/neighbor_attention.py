@@ -17,6 +17,8 @@ from geogrid.nn.ops.attention_backward import Outputs, backward
 from geogrid.nn.ops.attention_chunks import FLOATS, Inputs, allocate, forward
 
 NUM_TENSORS = len(FLOATS) + 3
+POSITIONS = tuple(place for place, name in enumerate((*FLOATS, "log_measure")) if name.startswith(("wave", "place", "log")))
+"""Inputs that only need a gradient where positions or measures are learned; skipping them saves half of the backward pass."""
 
 
 @torch.library.custom_op("geogrid::neighbor_attention", mutates_args=())
@@ -44,15 +46,15 @@ def neighbor_attention_backward_op(
     query: Tensor, probe: Tensor, key: Tensor, value: Tensor, wave_query: Tensor, wave_context: Tensor, position_key: Tensor,
     position_value: Tensor, place_query: Tensor, place_context: Tensor, log_measure: Tensor | None, index: Tensor, mask: Tensor,
     radius: float, cost_width: Sequence[float], memory: int, with_weights: bool, with_offset: bool,
-    update: Tensor, coverage: Tensor, offset: Tensor, cost: Tensor, weights: Tensor,
+    with_positions: bool, update: Tensor, coverage: Tensor, offset: Tensor, cost: Tensor, weights: Tensor,
 ) -> list[Tensor]:  # fmt: skip
-    """Gradients of the eleven float inputs, from those of the five outputs."""
+    """Gradients of the eleven float inputs, from those of the five outputs; zeros for positions that are not asked for."""
     inputs = Inputs(
         query, probe, key, value, wave_query, wave_context, position_key, position_value, place_query, place_context,
         log_measure, index, mask, radius, cost_width, memory, with_weights, with_offset,
     )  # fmt: skip
     with torch.autocast(query.device.type, enabled=False):
-        grads = backward(inputs, Outputs(update, coverage, offset, cost, weights))
+        grads = backward(inputs, Outputs(update, coverage, offset, cost, weights), with_positions)
     return [*(getattr(grads, name) for name in FLOATS), grads.log_measure]
 
 
@@ -69,7 +71,10 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 def _differentiate(ctx: Any, *grad_outputs: Tensor) -> tuple[Any, ...]:
     saved = ctx.saved_tensors
-    grads = neighbor_attention_backward_op(*saved, *ctx.options, *(grad.contiguous() for grad in grad_outputs))
+    with_positions = any(ctx.needs_input_grad[place] for place in POSITIONS)
+    grads = neighbor_attention_backward_op(
+        *saved, *ctx.options, with_positions, *(grad.contiguous() for grad in grad_outputs)
+    )
     on_measure = None if saved[len(FLOATS)] is None else grads[-1]
     return (*grads[:-1], on_measure, None, None, *[None] * len(ctx.options))
 
