@@ -5,6 +5,7 @@ from geogrid.graph.cells import Cells, cell_pool
 from geogrid.graph.farthest import farthest_points
 from geogrid.graph.lattice import lattice_window
 from geogrid.graph.neighborhood import Neighborhood
+from geogrid.graph.pooling import concatenate, pool_cloud
 from geogrid.graph.search import knn, radius
 from geogrid.graph.volumes import PointVolumes, point_volumes
 
@@ -14,10 +15,12 @@ __all__ = [
     "PointVolumes",
     "available_implementations",
     "cell_pool",
+    "concatenate",
     "farthest_points",
     "implementation_status",
     "knn",
     "lattice_window",
     "point_volumes",
+    "pool_cloud",
     "radius",
 ]

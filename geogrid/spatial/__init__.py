@@ -3,12 +3,14 @@
 from geogrid.spatial.grid import Grid, map_points
 from geogrid.spatial.image import Image
 from geogrid.spatial.intensity import scale_intensities
+from geogrid.spatial.points import PointCloud
 from geogrid.spatial.pyramid import finest_scale, pool_image
 from geogrid.spatial.sampling import inside_lattice, sample_lattice
 
 __all__ = [
     "Grid",
     "Image",
+    "PointCloud",
     "finest_scale",
     "inside_lattice",
     "map_points",

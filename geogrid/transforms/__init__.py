@@ -1,6 +1,7 @@
 """What comes out: maps of fixed-space points to moving space, in world mm."""
 
 from geogrid.transforms.affine import AffineTransform
+from geogrid.transforms.batch import StepBatch, TrajectoryBatch
 from geogrid.transforms.displacement import Composition, DisplacementField, compose, to_displacement
 from geogrid.transforms.inverse import CarriedPoints, Inverse, carry_points, fit_affine, invert, invert_points
 from geogrid.transforms.jacobian import jacobian_determinant
@@ -15,7 +16,9 @@ __all__ = [
     "DisplacementField",
     "Inverse",
     "Step",
+    "StepBatch",
     "Trajectory",
+    "TrajectoryBatch",
     "Transform",
     "carry_points",
     "compose",

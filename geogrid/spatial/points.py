@@ -1,0 +1,195 @@
+"""Points that carry features: what images and clouds become before anything is learned from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from geogrid.errors import GeogridError
+from geogrid.spatial.grid import Grid, map_points
+from geogrid.spatial.image import Image
+
+
+@dataclass(frozen=True, eq=False)
+class PointCloud:
+    r"""A batch of point sets in the world, one after the other, as PyG concatenates graphs.
+
+    An image is a cloud that knows its lattice: its points are those of ``lattices[entry].points()``, in that order, and their
+    neighbours need no search. Otherwise nothing distinguishes images from scattered samples.
+
+    Args:
+        pos: ``(num_points, dim)`` positions in mm, RAS+, dim 2 or 3.
+        measure: ``(num_points,)`` the volume in mm^dim that each point stands for.
+        batch: ``(num_points,)`` int64, sorted: the entry each point belongs to.
+        frame: ``(num_entries, dim, dim)`` float64, per entry the unit vectors of its own axes as columns.
+        spacing: ``(num_entries, dim)`` float64 mm between neighbours along these axes.
+        x: ``(num_points, channels)`` features, or None.
+        lattices: one grid per entry, or none for scattered points.
+
+    Raises:
+        GeogridError: when the parts do not fit each other.
+
+    Example:
+        >>> grid = Grid((4, 3), torch.diag(torch.tensor([2.0, 5.0, 1.0])))
+        >>> cloud = PointCloud.from_images([Image(torch.rand(4, 3), grid)])
+        >>> cloud.x.shape, cloud.measure[0], cloud.spacing
+        (torch.Size([12, 1]), tensor(10.), tensor([[2., 5.]], dtype=torch.float64))
+    """
+
+    pos: Tensor
+    measure: Tensor
+    batch: Tensor
+    frame: Tensor
+    spacing: Tensor
+    x: Tensor | None = None
+    lattices: tuple[Grid, ...] = ()
+
+    def __post_init__(self) -> None:
+        count = len(self.pos)
+        parts = {"measure": self.measure, "batch": self.batch} | ({} if self.x is None else {"x": self.x})
+        for name, part in parts.items():
+            if len(part) != count:
+                raise GeogridError(f"{name}: expected {count} rows, one per point, got {len(part)}")
+        if self.frame.shape != (self.num_entries, self.dim, self.dim) or self.spacing.shape != (self.num_entries, self.dim):
+            raise GeogridError(
+                f"frame, spacing: expected one per entry in {self.dim}-D, got {tuple(self.frame.shape)}, "
+                f"{tuple(self.spacing.shape)}"
+            )
+        if self.lattices and sum(grid.num_points for grid in self.lattices) != count:
+            raise GeogridError(f"lattices: expected grids of {count} points together, as many as there are positions")
+
+    @classmethod
+    def from_images(cls, images: Sequence[Image] | Image) -> PointCloud:
+        """Images, one entry each, their intensities as the only feature.
+
+        Args:
+            images: of one dimension, stored along closest-canonical axes as :func:`geogrid.io.read_image` gives them.
+        """
+        images = [images] if isinstance(images, Image) else list(images)
+        values = torch.cat([image.data.reshape(-1, 1) for image in images])
+        return cls.on_lattices([image.grid for image in images], values)
+
+    @classmethod
+    def on_lattices(cls, grids: Sequence[Grid], x: Tensor | None = None, device: torch.device | str = "cpu") -> PointCloud:
+        """The points of lattices, one entry each.
+
+        Args:
+            grids: of one dimension.
+            x: ``(num_points, channels)`` features in the order of the points, or None.
+            device: where the points are to be, if there are no features.
+        """
+        device = device if x is None else x.device
+        counts = torch.tensor([grid.num_points for grid in grids])
+        return cls(
+            pos=torch.cat([grid.points(device) for grid in grids]),
+            measure=torch.tensor([grid.voxel_volume for grid in grids]).repeat_interleave(counts).to(device),
+            batch=torch.arange(len(grids)).repeat_interleave(counts).to(device),
+            frame=torch.stack([grid.frame for grid in grids]),
+            spacing=torch.stack([grid.spacing for grid in grids]),
+            x=x,
+            lattices=tuple(grids),
+        )
+
+    @classmethod
+    def from_points(
+        cls, pos: Tensor, measure: Tensor, x: Tensor | None = None, batch: Tensor | None = None, frame: Tensor | None = None
+    ) -> PointCloud:
+        """Scattered points.
+
+        Args:
+            pos: ``(num_points, dim)`` positions in mm.
+            measure: ``(num_points,)`` the volume each stands for (:func:`geogrid.graph.point_volumes` estimates it).
+            x: ``(num_points, channels)`` features, or None.
+            batch: ``(num_points,)`` int64, sorted; default all one entry.
+            frame: ``(dim, dim)`` unit vectors of the axes in which the points were sampled, as columns; default the world's.
+        """
+        dim = pos.shape[1]
+        batch = torch.zeros(len(pos), dtype=torch.int64, device=pos.device) if batch is None else batch
+        num_entries = int(batch[-1]) + 1 if len(batch) else 1
+        axes = torch.eye(dim, dtype=torch.float64) if frame is None else frame.double().cpu()
+        edges = measure.detach().double().cpu().pow(1 / dim)
+        entry = batch.cpu()
+        total = torch.zeros(num_entries, dtype=torch.float64).index_add(0, entry, edges)
+        spacing = total / torch.bincount(entry, minlength=num_entries).clamp_min(1)
+        spacing = torch.where(spacing > 0, spacing, torch.ones_like(spacing))
+        return cls(pos, measure, batch, axes.expand(num_entries, dim, dim), spacing[:, None].expand(-1, dim), x)
+
+    @property
+    def dim(self) -> int:
+        """Number of space dimensions, 2 or 3."""
+        return self.pos.shape[1]
+
+    @property
+    def num_points(self) -> int:
+        """Number of points of all entries together."""
+        return len(self.pos)
+
+    @property
+    def num_entries(self) -> int:
+        """Number of point sets in the batch."""
+        return len(self.frame)
+
+    @property
+    def is_lattice(self) -> bool:
+        """Whether the points are those of lattices."""
+        return bool(self.lattices)
+
+    @property
+    def stackable(self) -> bool:
+        """Whether all entries are lattices of one shape and spacing, so that their values fit into one array."""
+        shapes = {grid.shape for grid in self.lattices}
+        return len(shapes) == 1 and bool((self.spacing - self.spacing[0]).abs().max() <= 1e-6 * self.spacing.max())
+
+    def counts(self) -> Tensor:
+        """Points per entry, ``(num_entries,)`` int64 on the CPU."""
+        return torch.bincount(self.batch.cpu(), minlength=self.num_entries)
+
+    def entry(self, number: int) -> PointCloud:
+        """One entry as a batch of its own."""
+        first = int(self.counts()[:number].sum())
+        rows = slice(first, first + int(self.counts()[number]))
+        return PointCloud(
+            self.pos[rows],
+            self.measure[rows],
+            self.batch[rows] - number,
+            self.frame[number : number + 1],
+            self.spacing[number : number + 1],
+            None if self.x is None else self.x[rows],
+            self.lattices[number : number + 1],
+        )
+
+    def with_features(self, x: Tensor | None) -> PointCloud:
+        """The same points with other features."""
+        return replace(self, x=x)
+
+    def moved(self, matrices: Tensor) -> PointCloud:
+        """The points after one rigid motion per entry.
+
+        Args:
+            matrices: ``(num_entries, dim + 1, dim + 1)`` float64 rotations and shifts of the world.
+        """
+        if self.lattices:
+            grids = [grid.transformed(matrix) for grid, matrix in zip(self.lattices, matrices, strict=True)]
+            pos = PointCloud.on_lattices(grids, device=self.pos.device).pos.to(self.pos.dtype)
+        else:
+            grids = []
+            parts = self.pos.double().split(self.counts().tolist())
+            pos = torch.cat([map_points(m, part) for m, part in zip(matrices, parts, strict=True)]).to(self.pos.dtype)
+        return replace(self, pos=pos, frame=matrices[:, :-1, :-1] @ self.frame, lattices=tuple(grids))
+
+    def to_lattice(self, values: Tensor) -> Tensor:
+        """Rows of stackable lattices as an array: ``(num_points, channels)`` to ``(num_entries, channels, *shape)``."""
+        return values.view(self.num_entries, *self.lattices[0].shape, values.shape[1]).movedim(-1, 1)
+
+    def to_rows(self, values: Tensor) -> Tensor:
+        """The way back: ``(num_entries, channels, *shape)`` to ``(num_points, channels)``."""
+        return values.movedim(1, -1).reshape(self.num_points, values.shape[1])
+
+    def to(self, device: torch.device | str) -> PointCloud:
+        """The cloud with its points on ``device``."""
+        x = None if self.x is None else self.x.to(device)
+        moved = (part.to(device) for part in (self.pos, self.measure, self.batch))
+        return PointCloud(*moved, self.frame, self.spacing, x, self.lattices)
