@@ -11,7 +11,7 @@ from torch import Tensor
 
 from geogrid.graph.cells import cell_pool
 from geogrid.graph.checks import check_positive
-from geogrid.spatial import Grid, PointCloud
+from geogrid.spatial import PointCloud
 from geogrid.spatial.pyramid import pool_factors
 
 LARGEST_CELL = 64
@@ -68,8 +68,8 @@ def _pool_stack(cloud: PointCloud, factors: tuple[int, ...]) -> PointCloud:
     if max(factors) == 1:
         return cloud
     measure = _cell_sums(cloud.to_lattice(cloud.measure[:, None]), factors)
-    grids: list[Grid] = [grid.pool(factors) for grid in cloud.lattices]
-    pooled = PointCloud.on_lattices(grids, device=cloud.pos.device)
+    grids = {id(grid): grid.pool(factors) for grid in {id(grid): grid for grid in cloud.lattices}.values()}
+    pooled = PointCloud.on_lattices([grids[id(grid)] for grid in cloud.lattices], device=cloud.pos.device)
     x = None
     if cloud.x is not None:
         weighted = _cell_sums(cloud.to_lattice(cloud.x * cloud.measure[:, None].to(cloud.x.dtype)), factors)

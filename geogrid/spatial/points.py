@@ -82,9 +82,10 @@ class PointCloud:
             device: where the points are to be, if there are no features.
         """
         device = device if x is None else x.device
+        points = {id(grid): grid.points(device) for grid in {id(grid): grid for grid in grids}.values()}
         counts = torch.tensor([grid.num_points for grid in grids])
         return cls(
-            pos=torch.cat([grid.points(device) for grid in grids]),
+            pos=torch.cat([points[id(grid)] for grid in grids]),
             measure=torch.tensor([grid.voxel_volume for grid in grids]).repeat_interleave(counts).to(device),
             batch=torch.arange(len(grids)).repeat_interleave(counts).to(device),
             frame=torch.stack([grid.frame for grid in grids]),
