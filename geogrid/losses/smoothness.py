@@ -91,6 +91,8 @@ class _Folding(torch.autograd.Function):
         grad = grad_outputs[0].new_zeros(ctx.shape)
         dim = len(ctx.spacing)
         for cell, near, edges, weight in ctx.corners:
+            if not len(weight):
+                continue
             entry, corner = cell[:-dim], cell[-dim:]
             for axis, cofactor in enumerate(_cofactors(edges.unbind())):
                 change = cofactor * (weight * grad_outputs[0] / ctx.spacing[axis])

@@ -147,10 +147,11 @@ class TrajectoryLoss:
         return torch.stack([self._smoothness(entry.to_lattice(part), entry) for entry, part in parts]).mean()
 
     def _smoothness(self, displacement: Tensor, points: PointCloud) -> Tensor:
-        """Of stackable entries, their displacements turned into their own axes, where one grid stands for them all."""
-        config, total = self.config, displacement.new_zeros(())
-        grid = Grid(points.lattices[0].shape, torch.diag(torch.cat([points.spacing[0], torch.ones(1).double()])))
-        u = (points.frame.mT.to(displacement) @ displacement.flatten(2)).reshape(displacement.shape)
+        """Of stackable entries; where they are turned apart, in their own axes, so that one grid stands for them all."""
+        config, total, grid, u = self.config, displacement.new_zeros(()), points.lattices[0], displacement
+        if not bool((points.frame == points.frame[:1]).all()):
+            grid = Grid(grid.shape, torch.diag(torch.cat([points.spacing[0], torch.ones(1).double()])))
+            u = (points.frame.mT.to(u) @ u.flatten(2)).reshape(u.shape)
         if config.diffusion:
             total = total + config.diffusion * diffusion_loss(u, grid)
         if config.bending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,7 +61,7 @@ class Grid:
     @property
     def num_points(self) -> int:
         """Number of lattice points."""
-        return int(torch.tensor(self.shape).prod())
+        return math.prod(self.shape)
 
     @property
     def spacing(self) -> Tensor:

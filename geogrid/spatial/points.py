@@ -82,14 +82,17 @@ class PointCloud:
             device: where the points are to be, if there are no features.
         """
         device = device if x is None else x.device
-        points = {id(grid): grid.points(device) for grid in {id(grid): grid for grid in grids}.values()}
-        counts = torch.tensor([grid.num_points for grid in grids])
+        distinct = {id(grid): grid for grid in grids}
+        points = {key: grid.points(device) for key, grid in distinct.items()}
+        frames = {key: grid.frame for key, grid in distinct.items()}
+        spacings = {key: grid.spacing for key, grid in distinct.items()}
+        counts = torch.tensor([len(points[id(grid)]) for grid in grids])
         return cls(
             pos=torch.cat([points[id(grid)] for grid in grids]),
-            measure=torch.tensor([grid.voxel_volume for grid in grids]).repeat_interleave(counts).to(device),
+            measure=torch.tensor([float(spacings[id(grid)].prod()) for grid in grids]).repeat_interleave(counts).to(device),
             batch=torch.arange(len(grids)).repeat_interleave(counts).to(device),
-            frame=torch.stack([grid.frame for grid in grids]),
-            spacing=torch.stack([grid.spacing for grid in grids]),
+            frame=torch.stack([frames[id(grid)] for grid in grids]),
+            spacing=torch.stack([spacings[id(grid)] for grid in grids]),
             x=x,
             lattices=tuple(grids),
         )

@@ -81,10 +81,8 @@ def sample_cloud(cloud: PointCloud, points: Tensor, batch: Tensor) -> Tensor:
         stacked = points.reshape(cloud.num_entries, -1, cloud.dim)
         position = torch.baddbmm(to_cube[:, None, :, -1], stacked, to_cube[:, :, :-1].mT)
         return _sample_stack(cloud.to_lattice(cloud.x), position).movedim(1, -1).reshape(len(points), -1)
-    values = [
-        rows.T.reshape(-1, *grid.shape)
-        for rows, grid in zip(cloud.x.split(cloud.counts().tolist()), cloud.lattices, strict=True)
-    ]
+    rows = cloud.x.split(cloud.counts().tolist())
+    values = [part.T.reshape(-1, *grid.shape) for part, grid in zip(rows, cloud.lattices, strict=True)]
     places = [torch.addmm(m[:, -1], part, m[:, :-1].T) for m, part in zip(to_cube, points.split(counts), strict=True)]
     return torch.cat([sample_normalized(v, p).T for v, p in zip(values, places, strict=True)])
 
@@ -102,7 +100,8 @@ def _world_to_cube(grids: Sequence[Grid]) -> Tensor:
     to_index = torch.linalg.inv(torch.stack([grid.affine for grid in grids]))[:, :-1]
     matrix = to_index * scale[:, :, None]
     matrix[..., -1] += shift
-    return matrix.flip(1)
+    reversed_axes: Tensor = matrix.flip(1)
+    return reversed_axes
 
 
 def _grid_sample(values: Tensor, position: Tensor, interpolation: Interpolation) -> Tensor:
