@@ -1,7 +1,25 @@
 """How good a registration is, as something to minimise. Losses see images and a trajectory, never a model."""
 
+from geogrid.losses.dissimilarity import lncc_loss, mse_loss, ncc_loss
 from geogrid.losses.lncc import LocalCorrelation
 from geogrid.losses.objective import Objective, ObjectiveConfig
 from geogrid.losses.smoothness import bending_loss, diffusion_loss, folding_loss
+from geogrid.losses.supervised import dice_loss, displacement_loss, landmark_loss
+from geogrid.losses.trajectory import TrajectoryLoss, TrajectoryLossConfig
 
-__all__ = ["LocalCorrelation", "Objective", "ObjectiveConfig", "bending_loss", "diffusion_loss", "folding_loss"]
+__all__ = [
+    "LocalCorrelation",
+    "Objective",
+    "ObjectiveConfig",
+    "TrajectoryLoss",
+    "TrajectoryLossConfig",
+    "bending_loss",
+    "dice_loss",
+    "diffusion_loss",
+    "displacement_loss",
+    "folding_loss",
+    "landmark_loss",
+    "lncc_loss",
+    "mse_loss",
+    "ncc_loss",
+]

@@ -17,13 +17,13 @@ def diffusion_loss(displacement: Tensor, grid: Grid) -> Tensor:
     r"""Mean squared derivative, :math:`\frac{1}{N}\sum_x \|\nabla u(x)\|_F^2`; no unit (mm per mm).
 
     Args:
-        displacement: ``(dim, *grid.shape)`` in mm along the world axes.
-        grid: where it is given.
+        displacement: ``(..., dim, *grid.shape)`` in mm along the world axes; of several entries, the mean of their values.
+        grid: where it is given, the same for all entries.
     """
     total = displacement.new_zeros(())
     for axis, spacing in enumerate(grid.spacing.tolist()):
         if grid.shape[axis] > 1:
-            total = total + displacement.diff(dim=axis + 1).square().sum(0).mean() / spacing**2
+            total = total + displacement.diff(dim=axis - grid.dim).square().sum(-1 - grid.dim).mean() / spacing**2
     return total
 
 
@@ -31,19 +31,20 @@ def bending_loss(displacement: Tensor, grid: Grid) -> Tensor:
     r"""Bending energy, :math:`\frac{1}{N}\sum_x \|\nabla^2 u(x)\|_F^2`, in 1/mm^2; zero for affine displacements.
 
     Args:
-        displacement: ``(dim, *grid.shape)`` in mm along the world axes.
-        grid: where it is given.
+        displacement: ``(..., dim, *grid.shape)`` in mm along the world axes; of several entries, the mean of their values.
+        grid: where it is given, the same for all entries.
 
     Reference:
         Rueckert et al., "Nonrigid registration using free-form deformations", IEEE TMI 1999.
     """
     total = displacement.new_zeros(())
-    spacing = grid.spacing.tolist()
-    for first in range(grid.dim):
-        for second in range(grid.dim):
-            slope = displacement.diff(dim=first + 1)
-            if min(slope.shape[1:]) > 0 and slope.shape[second + 1] > 1:
-                total = total + slope.diff(dim=second + 1).square().sum(0).mean() / (spacing[first] * spacing[second]) ** 2
+    spacing, dim = grid.spacing.tolist(), grid.dim
+    for first in range(dim):
+        for second in range(dim):
+            slope = displacement.diff(dim=first - dim)
+            if min(slope.shape[-dim:]) > 0 and slope.shape[second - dim] > 1:
+                bend = slope.diff(dim=second - dim).square().sum(-1 - dim).mean()
+                total = total + bend / (spacing[first] * spacing[second]) ** 2
     return total
 
 
@@ -53,8 +54,8 @@ def folding_loss(displacement: Tensor, grid: Grid, margin: float = 0.3) -> Tenso
     Two opposite corners of each cell are looked at, with the cell's own edges as derivatives.
 
     Args:
-        displacement: ``(dim, *grid.shape)`` in mm along the world axes.
-        grid: where it is given.
+        displacement: ``(..., dim, *grid.shape)`` in mm along the world axes; of several entries, the mean of their values.
+        grid: where it is given, the same for all entries.
         margin: the determinant :math:`m` below which a corner counts.
     """
     if min(grid.shape) < 2:
@@ -65,16 +66,18 @@ def folding_loss(displacement: Tensor, grid: Grid, margin: float = 0.3) -> Tenso
 
 
 class _Folding(torch.autograd.Function):
-    """Remembers only the corners below the margin, which are few."""
+    """Remembers only the corners below the margin, which are few. Components go first, then entries, then index axes."""
 
     @staticmethod
     def forward(ctx: Any, displacement: Tensor, frame: Tensor, spacing: list[float], margin: float) -> Tensor:
-        slopes = [displacement.diff(dim=axis + 1) / step for axis, step in enumerate(spacing)]
-        slopes = [slope + frame[:, axis].reshape(-1, *[1] * len(spacing)) for axis, slope in enumerate(slopes)]
+        dim = len(spacing)
+        displacement = displacement.movedim(-1 - dim, 0)
+        slopes = [displacement.diff(dim=axis - dim) / step for axis, step in enumerate(spacing)]
+        slopes = [slope + frame[:, axis].reshape(-1, *[1] * (slope.dim() - 1)) for axis, slope in enumerate(slopes)]
         sign = float(torch.sign(torch.linalg.det(frame)))
         corners, value = [], displacement.new_zeros(())
         for near in (True, False):
-            edges = [_at_corner(slope, axis, near) for axis, slope in enumerate(slopes)]
+            edges = [_at_corner(slope, axis - dim, dim, near) for axis, slope in enumerate(slopes)]
             short = (margin - sign * _volume(edges)).clamp_min_(0)
             value = value + short.square().mean() / 2
             cell: tuple[Any, ...] = short.nonzero(as_tuple=True)
@@ -87,20 +90,24 @@ class _Folding(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         grad = grad_outputs[0].new_zeros(ctx.shape)
+        dim = len(ctx.spacing)
         for cell, near, edges, weight in ctx.corners:
+            if not len(weight):
+                continue
+            entry, corner = cell[:-dim], cell[-dim:]
             for axis, cofactor in enumerate(_cofactors(edges.unbind())):
                 change = cofactor * (weight * grad_outputs[0] / ctx.spacing[axis])
-                begin = [place if near or other == axis else place + 1 for other, place in enumerate(cell)]
-                end = [place + (other == axis) for other, place in enumerate(begin)]
+                begin = [*entry, *(place if near or other == axis else place + 1 for other, place in enumerate(corner))]
+                end = [place + (other == axis - dim) for other, place in enumerate(begin, start=-len(begin))]
                 grad.flatten(1).index_add_(1, flat_index(begin, ctx.shape[1:]), change, alpha=-1)
                 grad.flatten(1).index_add_(1, flat_index(end, ctx.shape[1:]), change)
-        return grad, None, None, None
+        return grad.movedim(0, -1 - dim), None, None, None
 
 
-def _at_corner(slope: Tensor, axis: int, near: bool) -> Tensor:
-    """The edge along ``axis`` that leaves the near (or ends in the far) corner of each cell."""
-    for other in range(1, slope.dim()):
-        if other != axis + 1:
+def _at_corner(slope: Tensor, axis: int, dim: int, near: bool) -> Tensor:
+    """The edge along ``axis``, one of the last ``dim``, that leaves the near (or ends in the far) corner of each cell."""
+    for other in range(-dim, 0):
+        if other != axis:
             slope = slope.narrow(other, 0 if near else 1, slope.shape[other] - 1)
     return slope
 

@@ -1,5 +1,7 @@
 """Models: from a pair of images or clouds to a trajectory of transforms, coarse to fine."""
 
+from geogrid.models import presets
+from geogrid.models.feature_warp import FeatureWarp
 from geogrid.models.georeg import GeoReg, GeoRegConfig
 
-__all__ = ["GeoReg", "GeoRegConfig"]
+__all__ = ["FeatureWarp", "GeoReg", "GeoRegConfig", "presets"]

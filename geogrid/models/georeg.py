@@ -92,12 +92,16 @@ class GeoReg(nn.Module):
         self.encoder = PyramidEncoder(c.in_channels, c.channels, c.dim, c.num_blocks)
         self.moving_encoder = PyramidEncoder(c.in_channels, c.channels, c.dim, c.num_blocks) if c.two_encoders else None
         self.refine = nn.ModuleList(
-            Refine(width, c.dim, c.heads, c.head_channels, c.hidden, c.radius, matcher=c.matcher) if steps else nn.Identity()
-            for width, steps in zip(c.channels, c.steps, strict=True)
+            self.make_step(width) if steps else nn.Identity() for width, steps in zip(c.channels, c.steps, strict=True)
         )
         self.interpolate = nn.ModuleList(
             Interpolate((coarse, fine), c.dim) for fine, coarse in zip(c.channels, c.channels[1:], strict=False)
         )
+
+    def make_step(self, channels: int) -> nn.Module:
+        """The layer g of a level."""
+        c = self.config
+        return Refine(channels, c.dim, c.heads, c.head_channels, c.hidden, c.radius, matcher=c.matcher)
 
     def forward(
         self, fixed: PointCloud, moving: PointCloud, scale: float | None = None, starts: Sequence[AffineTransform] = ()

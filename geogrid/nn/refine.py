@@ -11,6 +11,7 @@ from geogrid.nn.attention import NeighborAttention
 from geogrid.nn.conv import ContinuousConv
 from geogrid.nn.convolve import convolve
 from geogrid.nn.encoder import SLOPE
+from geogrid.spatial.sampling import sample_cloud
 
 
 class Refine(nn.Module):
@@ -52,23 +53,18 @@ class Refine(nn.Module):
         matcher: bool = True,
     ) -> None:
         super().__init__()
-        self.dim, self.heads, self.matcher = dim, heads, matcher
+        self.radius, self.matcher = radius, matcher
         self.attention = NeighborAttention(
             channels, heads * head_channels, dim, heads=heads, radius=radius, cosine=matcher, tied=matcher,
             num_frequencies=8, bias=not matcher,
         )  # fmt: skip
         found = heads * (head_channels + (dim + 3**dim if matcher else 0))
-        self.own_part = ContinuousConv(channels, hidden, dim)
-        self.found_part = ContinuousConv(found, hidden, dim, bias=False)
-        self.inner = ContinuousConv(hidden, hidden, dim)
-        self.out = nn.Linear(hidden, dim)
+        self.head = MotionHead(channels, found, hidden, dim)
         self.direct = nn.Parameter(torch.full((heads,), direct / heads)) if matcher and direct else None
-        nn.init.normal_(self.out.weight, std=1e-3)
-        nn.init.zeros_(self.out.bias)
 
     def own(self, x: Tensor, level: Level) -> Tensor:
         """The part of the head that only depends on the fixed image, ``(num_points, hidden)``."""
-        return convolve(self.own_part, x, level)
+        return convolve(self.head.own, x, level)
 
     def forward(self, x: tuple[Tensor, Tensor], moving: Level, fixed: Level, place: Tensor, own: Tensor) -> Tensor:
         """How far the fixed points move on.
@@ -84,16 +80,75 @@ class Refine(nn.Module):
             ``(num_fixed, dim)`` in mm, in moving space; zero attention where no moving point is near.
         """
         scale = fixed.scale
-        table = moving.window(place, fixed.points.batch, float(self.attention.radius) * scale)
+        table = moving.window(place, fixed.points.batch, self.radius * scale)
         found = self.attention(
             x, (moving.points.pos, place), table, moving.log_measure, scale=scale, spacing=moving.width,
-            return_offset=self.matcher, return_cost=self.matcher,
+            return_offset=True, return_cost=self.matcher,
         )  # fmt: skip
-        parts = [found]
-        if self.matcher:
-            cost = found.cost * (-self.attention.log_temperature).exp()[:, None]
-            parts = [found.update, found.offset.flatten(1) / scale, cost.flatten(1)]
-        inner = leaky_relu(own + convolve(self.found_part, torch.cat(parts, 1), fixed), SLOPE)
-        inner = leaky_relu(convolve(self.inner, inner, fixed), SLOPE)
-        change = scale * self.out(inner)
+        if not self.matcher:
+            return self.head(found.update, own, fixed)
+        cost = found.cost * (-self.attention.log_temperature).exp()[:, None]
+        change = self.head(torch.cat([found.update, found.offset.flatten(1) / scale, cost.flatten(1)], 1), own, fixed)
         return change if self.direct is None else change + torch.einsum("h,nhd->nd", self.direct, found.offset)
+
+
+class MotionHead(nn.Module):
+    r"""From what a point found to a displacement, by convolutions over its own, fixed neighbourhood.
+
+    .. math:: s\, W \phi(C\, \phi(C_f x + C_m y))
+
+    Args:
+        channels: of the fixed features x.
+        found: channels of what was found, y.
+        hidden: width.
+        dim: 2 or 3.
+    """
+
+    def __init__(self, channels: int, found: int, hidden: int, dim: int) -> None:
+        super().__init__()
+        self.own = ContinuousConv(channels, hidden, dim)
+        self.found = ContinuousConv(found, hidden, dim, bias=False)
+        self.inner = ContinuousConv(hidden, hidden, dim)
+        self.out = nn.Linear(hidden, dim)
+        nn.init.normal_(self.out.weight, std=1e-3)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, y: Tensor, own: Tensor, level: Level) -> Tensor:
+        """Displacements ``(num_points, dim)`` in mm.
+
+        Args:
+            y: ``(num_points, found)``.
+            own: :math:`C_f x`, ``(num_points, hidden)``.
+            level: of the points.
+        """
+        inner = leaky_relu(own + convolve(self.found, y, level), SLOPE)
+        inner = leaky_relu(convolve(self.inner, inner, level), SLOPE)
+        change: Tensor = level.scale * self.out(inner)
+        return change
+
+
+class WarpedFeatures(nn.Module):
+    r"""The step of the paper's ablation: the moving features are resampled where the points are, and compared there.
+
+    Has the interface of :class:`Refine`; there is no attention, the head sees :math:`[x, \hat f(T(x))]` with the moving
+    features :math:`\hat f` interpolated linearly. Moving points must be on lattices.
+
+    Args:
+        channels: features of both images at this level.
+        dim: 2 or 3.
+        hidden: width of the convolutional head.
+    """
+
+    def __init__(self, channels: int, dim: int, hidden: int = 32) -> None:
+        super().__init__()
+        self.head = MotionHead(channels, channels, hidden, dim)
+
+    def own(self, x: Tensor, level: Level) -> Tensor:
+        """The part of the head that only depends on the fixed image, ``(num_points, hidden)``."""
+        return convolve(self.head.own, x, level)
+
+    def forward(self, x: tuple[Tensor, Tensor], moving: Level, fixed: Level, place: Tensor, own: Tensor) -> Tensor:
+        """How far the fixed points move on; arguments as in :meth:`Refine.forward`."""
+        found = sample_cloud(moving.points.with_features(x[0]), place, fixed.points.batch)
+        change: Tensor = self.head(found, own, fixed)
+        return change

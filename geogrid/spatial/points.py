@@ -87,12 +87,13 @@ class PointCloud:
         """
         device = device if x is None else x.device
         counts = torch.tensor([grid.num_points for grid in grids])
+        spacing = torch.stack(for_each_distinct(grids, lambda grid: grid.spacing))
         return cls(
             pos=torch.cat(for_each_distinct(grids, lambda grid: grid.points(device))),
-            measure=torch.tensor([grid.voxel_volume for grid in grids]).repeat_interleave(counts).to(device),
+            measure=spacing.prod(1).float().repeat_interleave(counts).to(device),
             batch=torch.arange(len(grids)).repeat_interleave(counts).to(device),
-            frame=torch.stack([grid.frame for grid in grids]),
-            spacing=torch.stack([grid.spacing for grid in grids]),
+            frame=torch.stack(for_each_distinct(grids, lambda grid: grid.frame)),
+            spacing=spacing,
             x=x,
             lattices=tuple(grids),
         )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from geogrid.errors import GeogridError
+from geogrid.spatial.grid import Grid
+from geogrid.spatial.points import PointCloud
 
 Interpolation = Literal["linear", "nearest"]
 
@@ -28,8 +33,11 @@ def sample_lattice(values: Tensor, index: Tensor, interpolation: Interpolation =
     return sample_normalized(values, (index * scale.to(index) + shift.to(index)).flip(-1), interpolation)
 
 
-def normalization(shape: tuple[int, ...] | torch.Size) -> tuple[Tensor, Tensor]:
-    """Scale and shift, each ``(dim,)`` float64, that bring indices to [-1, 1] with the corner *points* at the ends."""
+def normalization(shape: Sequence[int] | Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Scale and shift, each ``(dim,)`` float64, that bring indices to [-1, 1] with the corner *points* at the ends.
+
+    Of several shapes, one row each.
+    """
     last = torch.tensor(shape, dtype=torch.float64) - 1
     return 2 / last.clamp_min(1), torch.where(last > 0, -1.0, 0.0).to(torch.float64)
 
@@ -49,16 +57,70 @@ def sample_normalized(values: Tensor, position: Tensor, interpolation: Interpola
     return torch.cat([read, _grid_sample(values, position[whole:].unsqueeze(0), interpolation)], 1)
 
 
+def sample_cloud(cloud: PointCloud, points: Tensor, batch: Tensor) -> Tensor:
+    """Reads the features of lattices at points of their own entries: linear in between, the border value beyond the border.
+
+    Differentiable in points and features. Entries of one shape and with as many points each are read at once.
+
+    Args:
+        cloud: lattices with features.
+        points: ``(num_points, dim)`` world positions in mm.
+        batch: ``(num_points,)`` int64, sorted: the entry in which each point is read.
+
+    Returns:
+        ``(num_points, channels)``.
+
+    Raises:
+        GeogridError: for scattered points, or a cloud without features.
+    """
+    if not cloud.is_lattice or cloud.x is None:
+        raise GeogridError("cloud: expected lattices with features to read from, got scattered points or none")
+    counts = torch.bincount(batch, minlength=cloud.num_entries).tolist()
+    to_cube = _world_to_cube(cloud.lattices).to(points)
+    if cloud.stackable and len(set(counts)) == 1:
+        stacked = points.reshape(cloud.num_entries, -1, cloud.dim)
+        position = torch.baddbmm(to_cube[:, None, :, -1], stacked, to_cube[:, :, :-1].mT)
+        return _sample_stack(cloud.to_lattice(cloud.x), position).movedim(1, -1).reshape(len(points), -1)
+    rows = cloud.x.split(cloud.counts().tolist())
+    values = [part.T.reshape(-1, *grid.shape) for part, grid in zip(rows, cloud.lattices, strict=True)]
+    places = [torch.addmm(m[:, -1], part, m[:, :-1].T) for m, part in zip(to_cube, points.split(counts), strict=True)]
+    return torch.cat([sample_normalized(v, p).T for v, p in zip(values, places, strict=True)])
+
+
+def _sample_stack(values: Tensor, position: Tensor) -> Tensor:
+    """``(num_entries, channels, *shape)`` at ``(num_entries, num_points, dim)`` of the cube: one call, threads permitting."""
+    if position[..., 0].numel() > 4096 and len(values) < torch.get_num_threads():
+        return torch.stack([sample_normalized(v, p) for v, p in zip(values, position, strict=True)])
+    return _call_grid_sample(values, position, "linear")
+
+
+def _world_to_cube(grids: Sequence[Grid]) -> Tensor:
+    """Matrices from the world to the normalised cube, axes reversed, ``(num_grids, dim, dim + 1)`` float64."""
+    scale, shift = normalization([grid.shape for grid in grids])
+    to_index = torch.linalg.inv(torch.stack([grid.affine for grid in grids]))[:, :-1]
+    matrix = to_index * scale[:, :, None]
+    matrix[..., -1] += shift
+    reversed_axes: Tensor = matrix.flip(1)
+    return reversed_axes
+
+
 def _grid_sample(values: Tensor, position: Tensor, interpolation: Interpolation) -> Tensor:
+    parts, count, _ = position.shape
+    sampled = _call_grid_sample(values.expand(parts, *values.shape), position, interpolation)
+    return sampled.transpose(0, 1).reshape(values.shape[0], parts * count)
+
+
+def _call_grid_sample(values: Tensor, position: Tensor, interpolation: Interpolation) -> Tensor:
+    """``(parts, channels, *shape)`` at ``(parts, count, dim)``, to ``(parts, channels, count)``."""
     parts, count, dim = position.shape
-    sampled = F.grid_sample(
-        values.expand(parts, *values.shape),
+    sampled: Tensor = F.grid_sample(
+        values,
         position.reshape(parts, *[1] * (dim - 1), count, dim),
         mode="nearest" if interpolation == "nearest" else "bilinear",
         padding_mode="border",
         align_corners=True,
     )
-    return sampled.reshape(parts, values.shape[0], count).transpose(0, 1).reshape(values.shape[0], parts * count)
+    return sampled.flatten(2)
 
 
 def inside_lattice(index: Tensor, shape: tuple[int, ...] | torch.Size) -> Tensor:

@@ -130,3 +130,34 @@ def test_thin_grids_have_defined_values():
     assert folding_loss(u, line) == 0
     speck = make_grid((1, 1, 1), (1, 1, 1))
     assert sum(loss(torch.ones(3, 1, 1, 1), speck) for loss in LOSSES) == 0
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("lead", [(3,), (2, 2), (1,)])
+@pytest.mark.parametrize("loss", LOSSES, ids=NAMES)
+def test_a_batch_is_the_mean_of_its_entries(loss: Callable[[Tensor, Grid], Tensor], lead: tuple[int, ...], dim: int):
+    """Values and gradients; the sparse backward pass of the folding loss included."""
+    grid = flipped(make_grid((6, 5, 4)[:dim], (2, 3, 4)[:dim], ANGLES[dim]), 1)
+    waves = [make_wave(dim, 4.0, 20.0, seed=seed).displacement for seed in range(torch.Size(lead).numel())]
+    u = torch.stack([field_on(grid, wave) for wave in waves]).requires_grad_()
+    value, singles = loss(u.reshape(*lead, *u.shape[1:]), grid), [loss(one, grid) for one in u]
+    assert min(singles) > 0
+    torch.testing.assert_close(value, torch.stack(singles).mean())
+    (grad,), (expected,) = torch.autograd.grad(value, u), torch.autograd.grad(torch.stack(singles).mean(), u)
+    torch.testing.assert_close(grad, expected)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (3, 4, 3)])
+@pytest.mark.parametrize("loss", LOSSES, ids=NAMES)
+def test_gradcheck_of_a_batch(loss: Callable[[Tensor, Grid], Tensor], shape: tuple[int, ...]):
+    grid = make_grid(shape, (1.0, 2.0, 1.5)[: len(shape)], ANGLES[len(shape)])
+    fields = [field_on(grid, make_wave(len(shape), 1.5, 9.0, seed=seed).displacement) for seed in (0, 1)]
+    assert torch.autograd.gradcheck(lambda v: loss(v, grid), (torch.stack(fields).requires_grad_(),), fast_mode=True)
+
+
+def test_an_unfolded_batch_passes_no_gradient():
+    grid = make_grid((4, 5), (1, 1))
+    u = torch.zeros(2, 2, 4, 5, requires_grad=True)
+    folding_loss(u, grid).backward()
+    assert u.grad is not None
+    assert (u.grad == 0).all()

@@ -1,0 +1,192 @@
+"""Deep supervision of a batch of pairs: what a model learns from, on every intermediate transform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from geogrid.errors import GeogridError
+from geogrid.graph import pool_cloud
+from geogrid.losses.dissimilarity import lncc_loss, mse_loss, ncc_loss
+from geogrid.losses.smoothness import bending_loss, diffusion_loss, folding_loss
+from geogrid.spatial import Grid, PointCloud
+from geogrid.spatial.sampling import sample_cloud
+from geogrid.transforms import StepBatch, TrajectoryBatch
+
+Dissimilarity = Literal["mse", "ncc", "lncc"]
+
+
+@dataclass(frozen=True)
+class TrajectoryLossConfig:
+    """Weights of a :class:`TrajectoryLoss`; none has a unit that depends on the images.
+
+    Args:
+        dissimilarity: ``mse`` (:func:`mse_loss`), ``ncc`` (:func:`ncc_loss`) or ``lncc`` (:func:`lncc_loss`).
+        diffusion: weight of the mean squared derivative.
+        bending: weight of the bending energy, times the squared spacing of the level's points.
+        folding: weight of the penalty on small Jacobian determinants.
+        folding_margin: the determinant below which that penalty sets in.
+        level_weights: weight of each level's steps in the mean, level 0 first; default 1. Steps of weight 0 are not scored.
+        floor: standard deviation below which an image (``ncc``) or window (``lncc``) counts as flat.
+        radius: half width of the window of ``lncc`` in units of the level's scale; default 2 in 3-D and 4 in 2-D.
+        stride: points from window to window of ``lncc``, 1 or 2.
+
+    Raises:
+        GeogridError: for an unknown dissimilarity or a negative weight.
+    """
+
+    dissimilarity: Dissimilarity = "mse"
+    diffusion: float = 0.3
+    bending: float = 0.0
+    folding: float = 10.0
+    folding_margin: float = 0.3
+    level_weights: tuple[float, ...] = ()
+    floor: float = 0.01
+    radius: float | None = None
+    stride: int = 2
+
+    def __post_init__(self) -> None:
+        if self.dissimilarity not in ("mse", "ncc", "lncc"):
+            raise GeogridError(f"dissimilarity: expected mse, ncc or lncc, got {self.dissimilarity}")
+        weights = (self.diffusion, self.bending, self.folding, *self.level_weights)
+        if min(weights) < 0:
+            raise GeogridError(f"weights: expected numbers from 0 on, got {weights}")
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether any smoothness term has a weight."""
+        return max(self.diffusion, self.bending, self.folding) > 0
+
+    def weight(self, level: int) -> float:
+        """The weight of a level's steps."""
+        return self.level_weights[level] if level < len(self.level_weights) else 1.0
+
+
+class TrajectoryLoss:
+    r"""Scores every step of a batch of trajectories from the intensities (paper, Eq. 8-10).
+
+    Both clouds are pooled level by level, as the encoder pools them. A step is scored at its own points: the moving
+    intensities of its level, read where the step has brought these points, against the fixed ones. After a refinement that is
+    Eq. 8; after an interpolation, whose points are already the finer level's, Eq. 9: a coarse displacement answers for all its
+    children. The sum over the steps with a weight per level is Eq. 10, here divided by the sum of the weights:
+
+    .. math:: L = \frac{1}{\sum_t w_{l(t)}} \sum_t w_{l(t)} \left[ D(F_l, M_l \circ T_t) + \lambda R(u_t) \right]
+
+    with D the dissimilarity and R the smoothness terms, each a mean over the pairs. Nothing of it depends on a model.
+
+    Args:
+        config: weights; the default is meant for intensities in [0, 1].
+
+    Example:
+        >>> from geogrid.transforms import AffineTransform
+        >>> ramp = torch.arange(16.0).reshape(16, 1) / 16
+        >>> cloud = PointCloud.on_lattices([Grid((4, 4), torch.eye(3))], ramp)
+        >>> step = StepBatch(level=0, scale=1.0, points=cloud, displacement=torch.zeros(16, 2))
+        >>> TrajectoryLoss()(TrajectoryBatch((AffineTransform.identity(2),), (step,)), cloud, cloud)
+        tensor(0.)
+    """
+
+    def __init__(self, config: TrajectoryLossConfig | None = None) -> None:
+        self.config = config or TrajectoryLossConfig()
+
+    def __call__(self, trajectory: TrajectoryBatch, fixed: PointCloud, moving: PointCloud) -> Tensor:
+        """The weighted mean over all steps (Eq. 10).
+
+        Args:
+            trajectory: of the pairs, its steps at the points of the pooled fixed clouds.
+            fixed: intensities as features, one entry per pair; lattices, or scattered if no smoothness term has a weight.
+            moving: likewise, lattices.
+
+        Raises:
+            GeogridError: when the trajectory does not belong to the clouds, for scattered moving points, and for scattered
+                fixed points where a smoothness term has a weight.
+        """
+        weights = [self.config.weight(step.level) for step in trajectory.steps]
+        if not sum(weights) > 0:
+            raise GeogridError("trajectory loss: expected a step with a weight, got none; set level_weights")
+        levels = _pool_pair(trajectory, fixed, moving)
+        scored = [(w, step) for w, step in zip(weights, trajectory.steps, strict=True) if w]
+        terms = [w * (self.dissimilarity(trajectory, step, *levels[step.level]) + self.smoothness(step)) for w, step in scored]
+        return torch.stack(terms).sum() / sum(weights)
+
+    def dissimilarity(self, trajectory: TrajectoryBatch, step: StepBatch, fixed: PointCloud, moving: PointCloud) -> Tensor:
+        """The dissimilarity of one step (Eq. 8 or 9), unweighted.
+
+        Args:
+            trajectory: to which the step belongs.
+            step: one of its steps.
+            fixed: pooled to the step's level.
+            moving: likewise.
+        """
+        intensities = _checked(step, fixed, moving)
+        warped = sample_cloud(moving, trajectory.moved(step), step.points.batch)
+        config = self.config
+        if config.dissimilarity == "mse":
+            return mse_loss(intensities, warped, fixed.measure, fixed.batch)
+        if config.dissimilarity == "ncc":
+            return ncc_loss(intensities, warped, fixed.measure, fixed.batch, config.floor)
+        radius = config.radius or (2.0 if fixed.dim == 3 else 4.0)
+        return lncc_loss(fixed, warped, radius * step.scale, config.floor, config.stride)
+
+    def smoothness(self, step: StepBatch) -> Tensor:
+        """The weighted smoothness terms of one step, at its own points, mean over the pairs; no unit."""
+        points, rows = step.points, step.displacement
+        if not self.config.is_smooth:
+            return rows.new_zeros(())
+        if not points.is_lattice:
+            raise GeogridError(
+                "smoothness: expected fixed points on lattices, got scattered ones; set diffusion, bending and folding to 0"
+            )
+        if points.stackable:
+            return self._smoothness(points.to_lattice(rows), points)
+        entries = [points.entry(number) for number in range(points.num_entries)]
+        parts = zip(entries, rows.split(points.counts().tolist()), strict=True)
+        return torch.stack([self._smoothness(entry.to_lattice(part), entry) for entry, part in parts]).mean()
+
+    def _smoothness(self, displacement: Tensor, points: PointCloud) -> Tensor:
+        """Of stackable entries; where they are turned apart, in their own axes, so that one grid stands for them all."""
+        config, total, grid, u = self.config, displacement.new_zeros(()), points.lattices[0], displacement
+        if not bool((points.frame == points.frame[:1]).all()):
+            grid = Grid(grid.shape, torch.diag(torch.cat([points.spacing[0], torch.ones(1).double()])))
+            u = (points.frame.mT.to(u) @ u.flatten(2)).reshape(u.shape)
+        if config.diffusion:
+            total = total + config.diffusion * diffusion_loss(u, grid)
+        if config.bending:
+            total = total + config.bending * float(grid.spacing.max()) ** 2 * bending_loss(u, grid)
+        if config.folding:
+            total = total + config.folding * folding_loss(u, grid, config.folding_margin)
+        return total
+
+
+def _pool_pair(trajectory: TrajectoryBatch, fixed: PointCloud, moving: PointCloud) -> list[tuple[PointCloud, PointCloud]]:
+    """Both clouds at each level up to the coarsest of a trajectory, each pooled from the one before."""
+    if fixed.num_entries != len(trajectory.starts) or moving.num_entries != len(trajectory.starts):
+        raise GeogridError(
+            f"fixed, moving: expected {len(trajectory.starts)} entries, one per pair of the trajectory, got "
+            f"{fixed.num_entries} and {moving.num_entries}"
+        )
+    finest = trajectory.last.scale / 2**trajectory.last.level
+    levels = []
+    for level in range(max(step.level for step in trajectory.steps) + 1):
+        fixed, moving = (pool_cloud(cloud, finest * 2**level) for cloud in (fixed, moving))
+        levels.append((fixed, moving))
+    return levels
+
+
+def _checked(step: StepBatch, fixed: PointCloud, moving: PointCloud) -> Tensor:
+    """The fixed intensities of a level, if a step and both clouds fit each other."""
+    if not moving.is_lattice:
+        raise GeogridError(
+            "moving: expected lattices, got scattered points, which cannot be read in between; use displacement_loss"
+        )
+    if fixed.x is None or moving.x is None:
+        raise GeogridError("fixed, moving: expected clouds with intensities as features, got clouds without")
+    if step.points.num_points != fixed.num_points or not torch.equal(step.points.batch, fixed.batch):
+        raise GeogridError(
+            f"step of level {step.level}: expected the {fixed.num_points} points of the pooled fixed cloud, got "
+            f"{step.points.num_points} points; was the model given other clouds or scales?"
+        )
+    return fixed.x
