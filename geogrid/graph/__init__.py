@@ -7,6 +7,7 @@ from geogrid.graph.lattice import lattice_window
 from geogrid.graph.neighborhood import Neighborhood
 from geogrid.graph.pooling import concatenate, pool_cloud
 from geogrid.graph.search import knn, radius
+from geogrid.graph.subset import random_subset
 from geogrid.graph.volumes import PointVolumes, point_volumes
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "point_volumes",
     "pool_cloud",
     "radius",
+    "random_subset",
 ]
