@@ -77,7 +77,8 @@ def _draw_pair(
     step: float,
     threshold: float,
 ) -> None:
-    before = warp_image(moving, AffineTransform.identity(fixed.dim), fixed.grid)
+    still = AffineTransform.identity(fixed.dim)
+    before = moving if moving.grid.same_space(fixed.grid) else warp_image(moving, still, fixed.grid)
     shown = [plane.take(image.data) for image in (before, fixed, warped)]
     windows = [gray_window(image.data) for image in (moving, fixed, moving)]
     for axes, pixels, window in zip(line, shown, windows, strict=False):

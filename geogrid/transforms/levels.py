@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor
@@ -51,11 +51,7 @@ def own_displacements(trajectory: TrajectoryBatch) -> tuple[LevelDisplacement, .
     Raises:
         GeogridError: for scattered points.
     """
-    ends = [
-        step
-        for step, following in zip(trajectory.steps, [*trajectory.steps[1:], None], strict=True)
-        if following is None or following.level != step.level
-    ]
+    ends = [list(steps)[-1] for _, steps in groupby(trajectory.steps, key=lambda step: step.level)]
     if not all(step.points.is_lattice for step in ends):
         raise GeogridError("own displacements: expected fixed points on lattices, got scattered ones")
     inherited = [torch.zeros_like(step.displacement) for step in ends[:1]]
