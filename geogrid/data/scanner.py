@@ -103,11 +103,7 @@ def _scanner_grid(original: Grid, motion: AffineTransform, spacing: tuple[float,
 
 def _refined(grid: Grid, spacing: float) -> Grid:
     """The grid with each axis split into whole parts of about ``spacing`` mm."""
-    parts = torch.tensor([max(1, round(float(s) / spacing)) for s in grid.spacing], dtype=torch.float64)
-    affine = grid.affine.clone()
-    affine[:-1, :-1] /= parts
-    affine[:-1, -1] = grid.affine[:-1, -1] - affine[:-1, :-1] @ ((parts - 1) / 2)
-    return Grid(tuple(int(n * p) for n, p in zip(grid.shape, parts, strict=True)), affine)
+    return grid.split([max(1, round(float(s) / spacing)) for s in grid.spacing])
 
 
 def _smooth_displacement(grid: Grid, rms: float, smoothness: float, generator: torch.Generator) -> DisplacementField:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from geogrid.report.layout import caption, color_bar, draw_slice, gray_window, slice_panels, to_unit
 from geogrid.report.planes import Plane, middle_planes
-from geogrid.spatial import Image
+from geogrid.spatial import Grid, Image
 from geogrid.transforms import DisplacementField
 
 _TICKS = (0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0)
@@ -32,11 +34,11 @@ def deformed_grid_figure(field: DisplacementField, fixed: Image) -> Figure:
     planes = middle_planes(fixed)
     figure, panels = slice_panels(planes, ("",), legend=0.3)
     window = gray_window(fixed.data)
-    step = _line_distance(max(max(plane.size) for plane in planes))
-    in_frame = field.displacement.detach() @ field.grid.frame.to(field.displacement)
+    step = line_distance(planes)
+    in_frame = frame_components(field.displacement, field.grid)
     for plane, axes in zip(planes, panels[0], strict=True):
         draw_slice(axes, plane, 0.75 * to_unit(plane.take(fixed.data), window), cmap="gray", vmin=0, vmax=1)
-        _draw_lines(axes, plane, plane.take(in_frame), step)
+        draw_lines(axes, plane, plane.take(in_frame), step)
     caption(figure, f"lines every {step:g} mm (or every voxel, where voxels are larger)")
     return figure
 
@@ -76,7 +78,13 @@ def _mark_folds(axes: Axes, plane: Plane, folds: NDArray[np.bool_]) -> int:
     return len(up)
 
 
-def _draw_lines(axes: Axes, plane: Plane, offset: NDArray[np.float32], step: float) -> None:
+def frame_components(displacement: Tensor, grid: Grid) -> Tensor:
+    """Displacements ``(*shape, dim)`` along the world's axes as components along a grid's own axes, without gradient."""
+    return displacement.detach() @ grid.frame.to(displacement)
+
+
+def draw_lines(axes: Axes, plane: Plane, offset: NDArray[np.float32], step: float) -> None:
+    """Draws the lines of a grid of ``step`` mm, moved by ``(up, across, dim)`` offsets along the axes of the image."""
     (across, up), (dx, dy) = plane.shape, plane.spacing
     x, y = np.meshgrid(np.arange(across) * dx, np.arange(up) * dy)
     places = np.stack([x + offset[..., plane.across], y + offset[..., plane.up]], -1)
@@ -90,8 +98,9 @@ def _every(count: int, stride: float) -> range:
     return range((count - 1) % whole // 2, count, whole)
 
 
-def _line_distance(longest: float) -> float:
-    wanted = longest / 32
+def line_distance(planes: Sequence[Plane], lines: int = 32) -> float:
+    """A round number of mm that puts about ``lines`` lines on the longest side of the planes."""
+    wanted = max(max(plane.size) for plane in planes) / lines
     power = 10.0 ** np.floor(np.log10(wanted))
     return float(min((power * nice for nice in (1, 2, 5, 10)), key=lambda step: abs(np.log(step / wanted))))
 

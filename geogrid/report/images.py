@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from geogrid.report.layout import color_bar, draw_slice, gray_window, slice_panels, to_unit
-from geogrid.report.planes import middle_planes
+from geogrid.report.planes import Plane, middle_planes
 from geogrid.spatial import Image
 
 _DIVERGING = LinearSegmentedColormap.from_list("difference", ["#7cc4ff", "#2b78c2", "#23272e", "#d0701f", "#ffc27a"])
@@ -26,10 +28,20 @@ def overlay_figure(fixed: Image, before: Image, after: Image) -> Figure:
     windows = gray_window(fixed.data), gray_window(before.data, after.data)
     for moving, line in zip((before, after), panels, strict=True):
         for plane, axes in zip(planes, line, strict=True):
-            green = to_unit(plane.take(fixed.data), windows[0])
-            magenta = to_unit(plane.take(moving.data), windows[1])
-            draw_slice(axes, plane, np.stack([magenta, green, magenta], -1))
+            draw_overlay(axes, plane, plane.take(fixed.data), plane.take(moving.data), windows)
     return figure
+
+
+def draw_overlay(
+    axes: Axes,
+    plane: Plane,
+    fixed: NDArray[np.float32],
+    moving: NDArray[np.float32],
+    windows: tuple[tuple[float, float], tuple[float, float]],
+) -> None:
+    """Draws two slices over each other, fixed in green, moving in magenta; each has its own window of intensities."""
+    green, magenta = to_unit(fixed, windows[0]), to_unit(moving, windows[1])
+    draw_slice(axes, plane, np.stack([magenta, green, magenta], -1))
 
 
 def difference_figure(fixed: Image, before: Image, after: Image) -> Figure:

@@ -78,6 +78,12 @@ def color_bar(figure: Figure, drawn: ScalarMappable, text: str) -> Colorbar:
     return bar
 
 
+def note(axes: Axes, text: str) -> None:
+    """A few words in the lower left corner of a panel."""
+    outline = [withStroke(linewidth=2, foreground="black")]
+    axes.text(0.03, 0.03, text, transform=axes.transAxes, color="white", fontsize=8, path_effects=outline)
+
+
 def draw_slice(axes: Axes, plane: Plane, pixels: NDArray[np.float32], **style: Any) -> Any:
     """Draws ``(up, across)`` or ``(up, across, 3)`` pixels at their place in mm."""
     left, right, low, high = plane.extent

@@ -5,7 +5,9 @@ from geogrid.spatial.image import Image
 from geogrid.spatial.intensity import scale_intensities
 from geogrid.spatial.points import PointCloud
 from geogrid.spatial.pyramid import finest_scale, pool_image
+from geogrid.spatial.resampling import resample_cloud
 from geogrid.spatial.sampling import inside_lattice, sample_lattice
+from geogrid.spatial.stacks import to_cloud, to_images
 
 __all__ = [
     "Grid",
@@ -15,6 +17,9 @@ __all__ = [
     "inside_lattice",
     "map_points",
     "pool_image",
+    "resample_cloud",
     "sample_lattice",
     "scale_intensities",
+    "to_cloud",
+    "to_images",
 ]

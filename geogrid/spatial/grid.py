@@ -112,6 +112,13 @@ class Grid:
         affine[:-1, :-1] *= factor
         return Grid(tuple(-(-n // f) for n, f in zip(self.shape, factors, strict=True)), affine)
 
+    def split(self, parts: Sequence[int]) -> Grid:
+        """The lattice of the middles when each voxel is split into ``parts`` along each axis; undoes :meth:`pool`."""
+        part = torch.tensor([float(p) for p in parts], dtype=torch.float64)
+        affine = _moved_origin(self.affine, (1 / part - 1) / 2)
+        affine[:-1, :-1] /= part
+        return Grid(tuple(n * p for n, p in zip(self.shape, parts, strict=True)), affine)
+
     def transformed(self, matrix: Tensor) -> Grid:
         """The same lattice after the rigid motion ``matrix``, ``(dim + 1, dim + 1)``, of the world."""
         return Grid(self.shape, matrix.to(torch.float64) @ self.affine)

@@ -5,6 +5,7 @@ from geogrid.transforms.batch import StepBatch, TrajectoryBatch
 from geogrid.transforms.displacement import Composition, DisplacementField, compose, to_displacement
 from geogrid.transforms.inverse import CarriedPoints, Inverse, carry_points, fit_affine, invert, invert_points
 from geogrid.transforms.jacobian import jacobian_determinant
+from geogrid.transforms.levels import LevelDisplacement, own_displacement_lengths, own_displacements
 from geogrid.transforms.trajectory import Step, Trajectory
 from geogrid.transforms.transform import Transform
 from geogrid.transforms.warp import warp_image, warp_labels
@@ -15,6 +16,7 @@ __all__ = [
     "Composition",
     "DisplacementField",
     "Inverse",
+    "LevelDisplacement",
     "Step",
     "StepBatch",
     "Trajectory",
@@ -26,6 +28,8 @@ __all__ = [
     "invert",
     "invert_points",
     "jacobian_determinant",
+    "own_displacement_lengths",
+    "own_displacements",
     "to_displacement",
     "warp_image",
     "warp_labels",
