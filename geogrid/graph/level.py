@@ -14,6 +14,9 @@ from geogrid.graph.pooling import own_positions
 from geogrid.graph.search import knn, radius
 from geogrid.spatial import Grid, PointCloud
 
+ON_POINT = 1e-3
+"""How near a place must be to a lattice point, in spacings, to have its coordinate."""
+
 
 @dataclass(frozen=True, eq=False)
 class Level:
@@ -93,7 +96,8 @@ class Level:
         Args:
             query: ``(num_query, dim)`` places in mm.
             batch: ``(num_query,)`` int64, sorted.
-            k: how many scattered points; default 2^dim + 2. Lattices have 2^dim corners; beyond the border fewer.
+            k: how many scattered points; default 2^dim + 2. Lattices have 2^dim corners; beyond the border fewer, and along
+                axes on which the place has the coordinate of a point, that point alone.
         """
         points = self.points
         if not points.is_lattice:
@@ -101,9 +105,10 @@ class Level:
             return knn(points.pos, query.detach(), k, batch_context=points.batch, batch_query=batch)
         index = self._lattice_index(query.detach(), batch)
         corner = torch.cartesian_prod(*[torch.arange(2, device=query.device)] * points.dim)
-        place = index.floor().long()[:, None] + corner
+        place = (index + ON_POINT).floor().long()[:, None] + corner
         shape = torch.tensor([grid.shape for grid in points.lattices], device=query.device)[batch][:, None]
-        mask = ((place >= 0) & (place < shape)).all(-1)
+        near = (place - index[:, None]).abs() < 1 - ON_POINT
+        mask = (near & (place >= 0) & (place < shape)).all(-1)
         size = torch.tensor([grid.num_points for grid in points.lattices], device=query.device)
         first = (size.cumsum(0) - size)[batch]
         flat = place[..., 0]

@@ -13,7 +13,7 @@ from geogrid.graph import Level, inherit_displacement
 from geogrid.models.frames import Frames
 from geogrid.nn.encoder import Pyramid, PyramidEncoder
 from geogrid.nn.interpolate import Interpolate
-from geogrid.nn.refine import Refine
+from geogrid.nn.refine import DIRECT, Refine
 from geogrid.spatial import PointCloud
 from geogrid.transforms import AffineTransform, StepBatch, TrajectoryBatch
 
@@ -97,6 +97,14 @@ class GeoReg(nn.Module):
         self.interpolate = nn.ModuleList(
             Interpolate((coarse, fine), c.dim) for fine, coarse in zip(c.channels, c.channels[1:], strict=False)
         )
+
+    @property
+    def step_bound(self) -> float:
+        """How far an untrained model moves a point in one step, at most, in units of the level's scale.
+
+        The direct term reaches ``direct * radius``; the head, whose last layer starts with weights of about .001, adds little.
+        """
+        return DIRECT * self.config.radius + 0.1
 
     def make_step(self, channels: int) -> nn.Module:
         """The layer g of a level."""

@@ -18,6 +18,8 @@ from geogrid.nn.cost import knot_weights, normalized
 from geogrid.nn.fourier import fourier_features, turn
 from geogrid.nn.functional import MEMORY, neighbor_attention
 
+QUIET = 0.1
+
 
 class AttentionOutput(NamedTuple):
     """What a layer of attention gives when more than the update is asked for; parts that were not asked for are None.
@@ -69,7 +71,8 @@ class NeighborAttention(MessagePassing):
             neighbourhood must cover it.
         cosine: whether the logits compare directions of features.
         temperature: factor on the cosine at the start.
-        tied: start with :math:`W_q = W_k`, orthogonal: the untrained layer is a matcher. Needs equal in_channels.
+        tied: start with :math:`W_q = W_k`, orthogonal, and a tenth of the usual position terms: the untrained layer is a
+            matcher. Needs equal in_channels.
         bias: whether :math:`W_q` and :math:`W_v` have one.
         memory: bytes that the temporary tables of the fused operation may take.
         generator: source of the random start.
@@ -142,7 +145,8 @@ class NeighborAttention(MessagePassing):
             with torch.no_grad():
                 self.lin_query.weight.copy_(self.lin_key.weight)
         bound = math.sqrt(3 / self.position_key.shape[2])
-        init.uniform_(self.position_key, -bound, bound, generator=generator)
+        quiet = QUIET if self.tied else 1.0
+        init.uniform_(self.position_key, -quiet * bound, quiet * bound, generator=generator)
         init.uniform_(self.position_value, -bound, bound, generator=generator)
         if self.log_temperature is not None:
             init.constant_(self.log_temperature, math.log(self.temperature))
@@ -174,8 +178,8 @@ class NeighborAttention(MessagePassing):
             spacing: mm between context points along each axis of the frame; where it is wider than the scale, so are the
                 hats of the cost volume.
             return_offset: whether the expected relative position is wanted.
-            return_cost: whether the cost volume is wanted. The neighbourhood must reach one scale plus one width along
-                each axis.
+            return_cost: whether the cost volume is wanted. It is complete where the radius reaches one scale plus one width
+                along each axis; a smaller radius leaves knots with fewer neighbours.
 
         Returns:
             The update ``(num_query, out_channels)``, or an :class:`AttentionOutput` when more is asked for.
@@ -219,13 +223,15 @@ class NeighborAttention(MessagePassing):
         logits = (query_i[..., :own] * key_j).sum(-1) + (query_i[..., own:] * wave_j[:, None]).sum(-1)
         rel = place_j - place_i
         share = torch.ones_like(rel[:, :1])
+        near = share
         if self.radius is not None:
             share = taper.inside(rel.square().sum(-1, keepdim=True), self.radius)
+            near = taper.rim(share)
         base = log_measure_j[:, None] + 2 * share.clamp_min(torch.finfo(share.dtype).tiny).log()
         biased = torch.where(share > 0, logits + base, torch.full_like(logits, -1e30))
         parts = [softmax(biased, index, num_nodes=size_i) * (share > 0), share.square()]
         if cost_width:
-            masses = knot_weights(rel, cost_width) * log_measure_j.exp()[:, None]
+            masses = knot_weights(rel, cost_width) * near * log_measure_j.exp()[:, None]
             parts += [masses, (logits[..., None] * masses[:, None]).flatten(1)]
         return torch.cat(parts, 1)
 

@@ -1,9 +1,11 @@
 r"""The continuous cost volume: logits at knots that do not depend on the sampling.
 
-At the knot :math:`e_b \in \{-1, 0, 1\}^d` (in units of the level's scale, around the query) and with hat weights
-:math:`w_{jb}` of the relative positions,
+At the knot :math:`e_b \in \{-1, 0, 1\}^d` (in units of the level's scale, around the query) with hat weights
+:math:`w_{jb}` of the relative positions, and a factor :math:`t_j` that is 1 except near the rim of the attention's ball (if it
+has one), where it falls to 0,
 
-.. math:: \mathrm{cost}_b = \frac{\sum_j v_j w_{jb} l_j}{\max(c_b, 1/2)}, \qquad c_b = \sum_j v_j w_{jb} / \prod \mathrm{width}.
+.. math:: \mathrm{cost}_b = \frac{\sum_j t_j v_j w_{jb} l_j}{\max(c_b, 1/2)}, \qquad
+    c_b = \sum_j t_j v_j w_{jb} / \prod \mathrm{width}.
 
 This is the weighted mean of the logits times the coverage factor :math:`\min(1, 2 c_b)`: a knot without neighbours has cost 0,
 and gets there continuously.

@@ -70,7 +70,10 @@ def neighbor_attention_reference(
     update = covered[:, None] * torch.einsum("nkh,nkhd->nhd", weights, attended).flatten(1)
     moved = rel if frame is None else rel @ frame.to(rel).T
     offset = scale * covered[:, None, None] * torch.einsum("nkh,nkd->nhd", weights, moved.to(weights.dtype))
-    cost = _cost(layer, logits, rel, mask[..., 0] * measure[index], scale, spacing)
+    near = mask[..., 0] * measure[index]
+    if layer.radius is not None:
+        near = near * (4 * (1 - rel.square().sum(-1) / layer.radius**2).clamp_min(0)).clamp_max(1)
+    cost = _cost(layer, logits, rel, near, scale, spacing)
     return AttentionOutput(update, covered, weights, offset, cost)
 
 

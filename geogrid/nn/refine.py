@@ -13,6 +13,9 @@ from geogrid.nn.convolve import convolve
 from geogrid.nn.encoder import SLOPE
 from geogrid.spatial.sampling import sample_cloud
 
+DIRECT = 0.3
+"""Share of the expected relative position that an untrained step takes."""
+
 
 class Refine(nn.Module):
     r"""Points look at the moving image around where they are now, and move (paper, Eq. 4-7; law e).
@@ -49,7 +52,7 @@ class Refine(nn.Module):
         head_channels: int = 8,
         hidden: int = 32,
         radius: float = 2.0,
-        direct: float = 0.3,
+        direct: float = DIRECT,
         matcher: bool = True,
     ) -> None:
         super().__init__()

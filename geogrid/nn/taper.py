@@ -8,9 +8,18 @@ FADE = 0.25
 """Sum of tapers below which a query's update is scaled down; a lone neighbour reaches it at .71 of the radius."""
 
 
+RIM = 4.0
+"""Slope of the factor that takes neighbours near the rim out of the cost volume."""
+
+
 def inside(square: Tensor, radius: float) -> Tensor:
     """``max(0, 1 - r^2 / radius^2)`` of squared distances; the taper is its square, which has no kink at the rim."""
     return (1 - square / radius**2).clamp_min(0)
+
+
+def rim(inside: Tensor) -> Tensor:
+    """The factor in [0, 1] on a neighbour's part in the cost volume: 1 up to .87 of the radius, then down to 0 at the radius."""
+    return (RIM * inside).clamp_max(1)
 
 
 def coverage(total: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from geogrid.nn import cost as cost_volume
 from geogrid.nn.fourier import turn, turn_gradient
 from geogrid.nn.ops.attention_chunks import FLOATS, Chunk, Floats, Inputs
 from geogrid.nn.ops.edges import Transpose, edge_dot, edge_sum
-from geogrid.nn.taper import FADE
+from geogrid.nn.taper import FADE, RIM
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,8 @@ class _Backward:
             on_total = self.on_coverage * (chunk.total < FADE) / FADE
             steps = self.on_base / chunk.inside.clamp_min(torch.finfo(chunk.inside.dtype).tiny)
             on_inside = 2 * (steps + on_total[:, None] * chunk.inside) * chunk.mask
+            if inputs.cost_width:
+                on_inside += self._rim()
             on_rel.addcmul_(chunk.rel, on_inside[..., None], value=-2 / inputs.radius**2)
         if inputs.cost_width and on_rel is not None:
             on_measure = on_measure + (self.on_masses * self.masses).sum(-1)
@@ -160,6 +162,12 @@ class _Backward:
         if on_rel is not None:
             self.grads.place_query[chunk.part] -= on_rel.sum(1)
             self.transpose.add(self.grads.place_context, self.transpose.edges(on_rel))
+
+    def _rim(self) -> Tensor:
+        """Gradient of what takes neighbours near the rim out of the cost volume."""
+        chunk = self.chunk
+        measure = 1.0 if chunk.log_measure is None else chunk.log_measure.exp()
+        return RIM * (self.on_masses * self.hats).sum(-1) * measure * (chunk.mask & (RIM * chunk.inside < 1))
 
     def _knots(self, on_rel: Tensor) -> None:
         hats = cost_volume.axis_weights(self.chunk.rel, self.inputs.cost_width)

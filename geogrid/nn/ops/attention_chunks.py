@@ -11,7 +11,7 @@ from torch import Tensor
 from geogrid.nn import cost as cost_volume
 from geogrid.nn.fourier import turn
 from geogrid.nn.ops.edges import check_range, edge_dot, edge_sum, gathers_nothing
-from geogrid.nn.taper import coverage, inside
+from geogrid.nn.taper import coverage, inside, rim
 
 EDGES_IN_CACHE = 1 << 16
 """Edges per chunk at which the tables of a chunk stay in a processor's cache."""
@@ -113,9 +113,9 @@ class Chunk:
         return (logits + self.base).softmax(1).masked_fill_(~self.has_any, 0.0)
 
     def knots(self) -> tuple[Tensor, Tensor]:
-        """Measure and hat weights of the cost volume, ``(n, k, 1)`` and ``(n, k, 3^dim)``."""
-        valid = self.inputs.mask[self.part].to(self.rel.dtype)
-        measure = valid if self.log_measure is None else valid * self.log_measure.exp()
+        """Measure (down to 0 at the rim) and hat weights of the cost volume, ``(n, k, 1)`` and ``(n, k, 3^dim)``."""
+        near = rim(self.inside) if self.inputs.radius > 0 else self.inputs.mask[self.part].to(self.rel.dtype)
+        measure = near if self.log_measure is None else near * self.log_measure.exp()
         return measure[..., None], cost_volume.knot_weights(self.rel, self.inputs.cost_width)
 
 
