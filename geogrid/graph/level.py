@@ -62,6 +62,14 @@ class Level:
         return widest
 
     @cached_property
+    def local_spacing(self) -> Tensor:
+        """Spacing around each point along the axes of its frame, ``(num_points, dim)`` in mm: the entry's, as dense as here."""
+        points = self.points
+        volume = points.spacing.prod(1).to(points.measure)[points.batch]
+        ratio = (points.measure / volume).pow(1 / points.dim)
+        return ratio[:, None] * points.spacing.to(points.measure)[points.batch]
+
+    @cached_property
     def own_positions(self) -> Tensor:
         """Positions along the axes of each entry's own frame, ``(num_points, dim)`` in mm."""
         return own_positions(self.points)

@@ -25,8 +25,8 @@ def convolve(conv: ContinuousConv, x: Tensor, level: Level) -> Tensor:
     points = level.points
     if not points.is_lattice:
         assert level.neighborhood is not None
-        place = level.own_positions
-        return conv(x, place, level.neighborhood, scale=level.scale, measure=points.measure)
+        options = {"scale": level.scale, "spacing": level.local_spacing, "measure": points.measure}
+        return conv(x, level.own_positions, level.neighborhood, **options)
     if points.stackable:
         steps = points.spacing[0].tolist()
         return points.to_rows(conv.on_grid(points.to_lattice(x), steps, scale=level.scale))
