@@ -96,7 +96,7 @@ class Level:
         for grid, part in zip(points.lattices, query.detach().split(counts), strict=True):
             found.append((first, lattice_window(grid, part, reach)))
             first += grid.num_points
-        return _stacked(found, points.num_points)
+        return _stacked(found, points.num_points).compact()
 
     def parents(self, query: Tensor, batch: Tensor, k: int | None = None) -> Neighborhood:
         """The points that a place inherits from: the corners of the lattice's cell around it, or the nearest points.
@@ -139,7 +139,7 @@ class Level:
         straight = Grid(grid.shape, torch.diag(torch.cat([grid.spacing, torch.ones(1, dtype=torch.float64)])))
         found = lattice_window(straight, self._lattice_index(query, batch) * grid.spacing.to(query.device), reach)
         first = (batch * grid.num_points)[:, None]
-        return Neighborhood((found.index + first) * found.mask, found.mask, self.points.num_points)
+        return Neighborhood((found.index + first) * found.mask, found.mask, self.points.num_points).compact()
 
 
 def _stacked(found: list[tuple[int, Neighborhood]], num_context: int) -> Neighborhood:

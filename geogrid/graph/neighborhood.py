@@ -83,6 +83,18 @@ class Neighborhood:
         mask[query[order], place] = True
         return cls(index, mask, num_context)
 
+    def compact(self) -> Neighborhood:
+        """The same neighbours in their order, valid entries first, in a table no wider than the fullest row."""
+        degree = self.mask.sum(1)
+        width = int(degree.max()) if len(degree) else 0
+        if width == self.k:
+            return self
+        query, column = self.mask.nonzero(as_tuple=True)
+        place = torch.arange(len(query), device=query.device) - (degree.cumsum(0) - degree)[query]
+        index = self.index.new_zeros(self.num_query, width)
+        index[query, place] = self.index[query, column]
+        return Neighborhood(index, torch.arange(width, device=index.device) < degree[:, None], self.num_context)
+
     def to(self, device: torch.device | str) -> Neighborhood:
         """The same neighbourhood on another device."""
         return Neighborhood(self.index.to(device), self.mask.to(device), self.num_context)

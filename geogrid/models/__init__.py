@@ -1,7 +1,8 @@
 """Models: from a pair of images or clouds to a trajectory of transforms, coarse to fine."""
 
 from geogrid.models import presets
+from geogrid.models.attended import Attended, attended
 from geogrid.models.feature_warp import FeatureWarp
 from geogrid.models.georeg import GeoReg, GeoRegConfig
 
-__all__ = ["FeatureWarp", "GeoReg", "GeoRegConfig", "presets"]
+__all__ = ["Attended", "FeatureWarp", "GeoReg", "GeoRegConfig", "attended", "presets"]
