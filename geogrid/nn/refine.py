@@ -52,7 +52,7 @@ class Refine(nn.Module):
         matcher: bool = True,
     ) -> None:
         super().__init__()
-        self.dim, self.heads, self.matcher = dim, heads, matcher
+        self.dim, self.heads, self.radius, self.matcher = dim, heads, radius, matcher
         self.attention = NeighborAttention(
             channels, heads * head_channels, dim, heads=heads, radius=radius, cosine=matcher, tied=matcher,
             num_frequencies=8, bias=not matcher,
@@ -84,13 +84,13 @@ class Refine(nn.Module):
             ``(num_fixed, dim)`` in mm, in moving space; zero attention where no moving point is near.
         """
         scale = fixed.scale
-        table = moving.window(place, fixed.points.batch, float(self.attention.radius) * scale)
+        table = moving.window(place, fixed.points.batch, self.radius * scale)
         found = self.attention(
             x, (moving.points.pos, place), table, moving.log_measure, scale=scale, spacing=moving.width,
             return_offset=self.matcher, return_cost=self.matcher,
         )  # fmt: skip
         parts = [found]
-        if self.matcher:
+        if self.attention.log_temperature is not None:
             cost = found.cost * (-self.attention.log_temperature).exp()[:, None]
             parts = [found.update, found.offset.flatten(1) / scale, cost.flatten(1)]
         inner = leaky_relu(own + convolve(self.found_part, torch.cat(parts, 1), fixed), SLOPE)
