@@ -63,11 +63,9 @@ class PointCloud:
                 f"frame, spacing: expected one per entry in {self.dim}-D, got {tuple(self.frame.shape)}, "
                 f"{tuple(self.spacing.shape)}"
             )
-        if self.lattices and [grid.num_points for grid in self.lattices] != self.counts().tolist():
-            raise GeogridError(
-                f"lattices: expected one per entry, of {self.counts().tolist()} points as there are positions, "
-                f"got {[grid.num_points for grid in self.lattices]}"
-            )
+        sizes = [grid.num_points for grid in self.lattices]
+        if sizes and (len(sizes) != self.num_entries or sum(sizes) != count):
+            raise GeogridError(f"lattices: expected {self.num_entries} of {count} points together, got points {sizes}")
 
     @classmethod
     def from_images(cls, images: Sequence[Image] | Image) -> PointCloud:
@@ -175,6 +173,8 @@ class PointCloud:
 
     def counts(self) -> Tensor:
         """Points per entry, ``(num_entries,)`` int64 on the CPU."""
+        if self.lattices:
+            return torch.tensor([grid.num_points for grid in self.lattices])
         return torch.bincount(self.batch.cpu(), minlength=self.num_entries)
 
     def entry(self, number: int) -> PointCloud:
