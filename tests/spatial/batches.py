@@ -41,7 +41,7 @@ def make_batch(kind: str, dim: int, channels: int = 2) -> PointCloud:
     counts = torch.tensor([60, 0, 25, 40, 0])
     total = int(counts.sum())
     batch = torch.arange(5).repeat_interleave(counts)
-    size = {2: 8.0, 3: 5.0}[dim]
+    size = {2: 8.0, 3: 4.5}[dim]
     pos = size * torch.rand(total, dim, generator=torch.Generator().manual_seed(1)) + 5 * batch[:, None]
     density = torch.tensor([60, 1, 25, 40, 1])[batch] / size**dim
     spread = 1 + 0.3 * torch.rand(total, generator=torch.Generator().manual_seed(2))
