@@ -115,7 +115,8 @@ def test_a_batch_equals_its_entries(kind: str, dim: int) -> None:
 def test_equal_lattices_that_lie_differently_to_their_parents_are_told_apart() -> None:
     children = PointCloud.on_lattices([make_grid((6, 6), (1, 1)), make_grid((6, 6), (1, 1))])
     parents = PointCloud.on_lattices([make_grid((4, 4), (2, 2)), make_grid((4, 4), (2, 2), origin=[-1.0, -0.5])])
-    assert children.stackable and parents.stackable
+    assert children.stackable
+    assert parents.stackable
     given = affine(2, exact(parents))
     found = inherit_displacement(Level.of(parents, 2.0), children, given.float())
     assert float((found - affine(2, exact(children))).abs().max()) <= rounding(given, 2)

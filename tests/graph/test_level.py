@@ -37,7 +37,8 @@ def neighbors(table: Neighborhood) -> list[set[int]]:
     """Per query, and that no neighbour is named twice."""
     found = [row[mask].tolist() for row, mask in zip(table.index, table.mask, strict=True)]
     assert all(len(row) == len(set(row)) for row in found)
-    assert int(table.index.min()) >= 0 and int(table.index.max()) < table.num_context
+    assert int(table.index.min()) >= 0
+    assert int(table.index.max()) < table.num_context
     return [set(row) for row in found]
 
 
@@ -53,7 +54,8 @@ def test_a_window_is_the_ball_in_the_own_entry(kind: str, dim: int, reach: float
     found = level.window(places, batch, reach)
     assert found.num_context == cloud.num_points
     assert neighbors(found) == [set(row.nonzero()[:, 0].tolist()) for row in near]
-    assert near.sum() > 50 and not near.any(1).all()
+    assert near.sum() > 50
+    assert not near.any(1).all()
 
 
 @pytest.mark.parametrize("kind", ["equal", "unlike"])
@@ -114,7 +116,8 @@ def test_equal_lattices_give_what_unlike_ones_give(dim: int) -> None:
     """The shortcut for stacks against the general way, which a smaller third entry forces."""
     cloud = make_batch("equal", dim)
     other = PointCloud.on_lattices([*cloud.lattices, make_grid((2,) * dim, (1.0,) * dim)])
-    assert cloud.stackable and not other.stackable
+    assert cloud.stackable
+    assert not other.stackable
     places, batch = queries(cloud)
     for reach in (1.3, 2.9):
         ours, theirs = (Level.of(c, 1.0).window(places, batch, reach) for c in (cloud, other))

@@ -90,7 +90,8 @@ def test_a_layer_that_was_used_for_inference_can_be_trained() -> None:
     with torch.inference_mode():
         conv.on_grid(x, [1.0, 2.71], scale=1.0)
     conv.on_grid(x, [1.0, 2.71], scale=1.0).sum().backward()
-    assert conv.weight.grad is not None and bool((conv.weight.grad != 0).all())
+    assert conv.weight.grad is not None
+    assert bool((conv.weight.grad != 0).all())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -43,7 +43,8 @@ def test_images_are_their_voxels(kind: str, dim: int) -> None:
 @pytest.mark.parametrize("dim", DIMS)
 def test_rows_and_arrays_are_each_other(dim: int) -> None:
     cloud = make_batch("equal", dim)
-    assert cloud.stackable and cloud.x is not None
+    assert cloud.stackable
+    assert cloud.x is not None
     array = cloud.to_lattice(cloud.x)
     assert array.shape == (3, 2, *cloud.lattices[0].shape)
     torch.testing.assert_close(cloud.to_rows(array), cloud.x, atol=0, rtol=0)
