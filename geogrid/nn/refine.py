@@ -88,7 +88,7 @@ class Refine(nn.Module):
             x, (moving.points.pos, place), table, moving.log_measure, scale=scale, spacing=moving.width,
             return_offset=True, return_cost=self.matcher,
         )  # fmt: skip
-        if not self.matcher:
+        if self.attention.log_temperature is None:
             return self.head(found.update, own, fixed)
         cost = found.cost * (-self.attention.log_temperature).exp()[:, None]
         change = self.head(torch.cat([found.update, found.offset.flatten(1) / scale, cost.flatten(1)], 1), own, fixed)
