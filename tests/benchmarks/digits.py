@@ -105,8 +105,8 @@ def _process(variant: str, steps: int, seed: int, samplings: bool, pairs: int) -
 
 def _explanation(pairs: int) -> str:
     return (
-        f"Trained on 3,500 digits, measured on {pairs} pairs of the same digit among 1,000 others; the network's answer, nothing "
-        "after it. One thread per training. Dice of what is brighter than .5; folding over all pixels. Anchors (other day and "
+        f"Trained on 3,500 digits, measured on {pairs} pairs of the same digit among 1,000 others; the network's answer "
+        "alone. One thread per training. Dice of what is brighter than .5; folding over all pixels. Anchors (other day and "
         "machine): before .46, antspyx SyN .616, SyN with local correlation .887; a throw-away prototype .972 with .01 % after "
         "five CPU minutes."
     )
@@ -132,7 +132,10 @@ def _variants(found: list[dict[str, Any]]) -> list[str]:
         cells = [_spread([row[key] for row in rows], digits) for key, digits in (("Dice after", 4), ("folding %", 3))]
         lines.append([name, str(rows[0]["parameters"]), *cells, _spread([row["training s"] for row in rows], 0)])
     header = ["variant", "parameters", "Dice", "folding %", "training s"]
-    return [f"Same recipe, {found[0]['steps']} steps, mean (least to most) of {len(rows)} seeds:", markdown_table(header, lines)]
+    return [
+        f"Same recipe, {found[0]['steps']} steps, mean (least to most) of {len(rows)} seeds:",
+        markdown_table(header, lines),
+    ]
 
 
 def _samplings(found: list[dict[str, Any]]) -> list[str]:
@@ -141,7 +144,9 @@ def _samplings(found: list[dict[str, Any]]) -> list[str]:
         full = one["samplings"]["28x28"]
         for name, row in one["samplings"].items():
             lost, share = full["dice"] - row["dice"], row["difference mm"] / full["moved mm"]
-            lines.append([one["variant"], name, f"{row['dice']:.4f}", f"{lost:.4f}", f"{row['difference mm']:.3f}", f"{share:.2f}"])
+            lines.append(
+                [one["variant"], name, f"{row['dice']:.4f}", f"{lost:.4f}", f"{row['difference mm']:.3f}", f"{share:.2f}"]
+            )
             if one["variant"] == "GeoReg" and name in ALLOWED_LOSS:
                 held = lost <= ALLOWED_LOSS[name] and share < ASKED_SHARE
                 checks.append(f"* {name}: Dice loss at most {ALLOWED_LOSS[name]} and difference below a third: {_met(held)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, max_pool2d
@@ -22,8 +24,8 @@ class VoxelUNet(nn.Module):
     def __init__(self, channels: tuple[int, ...] = (32, 48, 64)) -> None:
         super().__init__()
         widths = (2, *channels)
-        self.down = nn.ModuleList(_block(a, b) for a, b in zip(widths, channels, strict=False))
-        self.up = nn.ModuleList(_block(a + b, a) for a, b in zip(channels, channels[1:], strict=False))
+        self.down = nn.ModuleList(_block(a, b) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(_block(a + b, a) for a, b in pairwise(channels))
         self.out = nn.Conv2d(channels[0], 2, 3, padding=1)
         nn.init.normal_(self.out.weight, std=1e-3)
         nn.init.zeros_(self.out.bias)

@@ -23,7 +23,13 @@ def _motion(dim: int) -> torch.Tensor:
 @DIMS
 def test_steps_go_from_coarse_to_fine_as_configured(dim: int):
     trajectory = make_model(dim, steps=(0, 1, 2))(*pair(dim))
-    assert [(step.level, step.learned) for step in trajectory.steps] == [(2, True), (2, True), (1, False), (1, True), (0, False)]
+    assert [(step.level, step.learned) for step in trajectory.steps] == [
+        (2, True),
+        (2, True),
+        (1, False),
+        (1, True),
+        (0, False),
+    ]
     assert [step.scale for step in trajectory.steps] == [s * trajectory.last.scale for s in (4, 4, 2, 2, 1)]
     assert trajectory.last.displacement.shape == trajectory.last.points.pos.shape
 
