@@ -118,18 +118,26 @@ class Level:
             k = 2**points.dim + 2 if k is None else k
             places = self.in_spacings(points.pos, points.batch), self.in_spacings(query, batch)
             return knn(*places, k, batch_context=points.batch, batch_query=batch)
-        index = self.lattice_index(query.detach(), batch)
-        corner = torch.cartesian_prod(*[torch.arange(2, device=query.device)] * points.dim)
-        place = (index + ON_POINT).floor().long()[:, None] + corner
-        shape = torch.tensor([grid.shape for grid in points.lattices], device=query.device)[batch][:, None]
-        near = (place - index[:, None]).abs() < 1 - ON_POINT
-        mask = (near & (place >= 0) & (place < shape)).all(-1)
-        size = torch.tensor([grid.num_points for grid in points.lattices], device=query.device)
-        first = (size.cumsum(0) - size)[batch]
-        flat = place[..., 0]
-        for axis in range(1, points.dim):
-            flat = flat * shape[..., axis] + place[..., axis]
-        return Neighborhood((flat + first[:, None]) * mask, mask, points.num_points)
+        return self._corners(self.lattice_index(query.detach(), batch), batch)
+
+    def _corners(self, index: Tensor, batch: Tensor) -> Neighborhood:
+        """The corners of the cell around fractional indices, the last axis fastest; one axis after the other."""
+        grids = self.points.lattices
+        left = (index + ON_POINT).floor()
+        share, left = index - left, left.long()
+        shape = torch.tensor([grid.shape for grid in grids], device=index.device)
+        shape = shape.expand(len(index), -1) if len(grids) == 1 else shape[batch]
+        size = torch.tensor([grid.num_points for grid in grids], device=index.device)
+        flat = torch.zeros_like(left[:, :1])
+        mask = torch.ones_like(flat, dtype=torch.bool)
+        for axis in range(index.shape[1]):
+            count, low = shape[:, axis], left[:, axis]
+            near = torch.stack([(low >= 0) & (low < count), (low >= -1) & (low < count - 1) & (share[:, axis] > ON_POINT)], 1)
+            mask = (mask[..., None] & near[:, None]).flatten(1)
+            pair = torch.stack([low, low + 1], 1)
+            flat = (flat[..., None] * count[:, None, None] + pair[:, None]).flatten(1)
+        first = (size.cumsum(0) - size)[batch][:, None]
+        return Neighborhood((flat + first).masked_fill_(~mask, 0), mask, self.points.num_points)
 
     def lattice_index(self, query: Tensor, batch: Tensor) -> Tensor:
         """Fractional indices of places on their entry's lattice, float64."""

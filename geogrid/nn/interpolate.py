@@ -35,7 +35,7 @@ class Interpolate(nn.Module):
         Sideri-Lampretsa, Stolt-Ansó et al., arXiv 2412.13294, Sec. 3.3.
     """
 
-    def __init__(self, channels: tuple[int, int], dim: int, heads: int = 2, head_channels: int = 8, hidden: int = 16) -> None:
+    def __init__(self, channels: tuple[int, int], dim: int, heads: int = 1, head_channels: int = 8, hidden: int = 16) -> None:
         super().__init__()
         self.attention = NeighborAttention(channels, heads * head_channels, dim, heads=heads, cosine=True, temperature=4.0)
         self.hidden = nn.Linear(heads * (head_channels + dim), hidden)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from geogrid.graph import Level, Neighborhood, pool_cloud
+from geogrid.graph.level import ON_POINT
 from geogrid.spatial import Grid, PointCloud, map_points
 from tests.spatial.batches import DIMS, KINDS, draw, entries, make_batch, motions, scattered
 from tests.spatial.cases import make_grid
@@ -65,7 +66,7 @@ def test_parents_on_a_lattice_are_the_corners_around(kind: str, dim: int) -> Non
     places, batch = queries(cloud)
     index = torch.cat([grid.indices().double() for grid in cloud.lattices])
     here = torch.stack([cloud.lattices[b].world_to_index(q) for q, b in zip(places.double(), batch.tolist(), strict=True)])
-    corners = ((index - here[:, None]).abs() < 1).all(-1) & (cloud.batch == batch[:, None])
+    corners = ((index - here[:, None]).abs() < 1 - ON_POINT).all(-1) & (cloud.batch == batch[:, None])
     found = neighbors(Level.of(cloud, 1.0).parents(places, batch))
     assert found == [set(row.nonzero()[:, 0].tolist()) for row in corners]
     assert {len(row) for row in found} >= {0, 2 ** (dim - 1), 2**dim}

@@ -49,7 +49,7 @@ def test_pairs_of_other_sizes_can_share_a_batch(dim: int):
     other = PointCloud.from_images(smooth_image(make_grid((12, 9, 8)[:dim], (1.0, 1.5, 2.0)[:dim]), 5))
     both = model(concatenate([fixed, other]), concatenate([moving, fixed]), scale=1.5)
     alone = model(fixed, moving, scale=1.5).last.displacement
-    torch.testing.assert_close(both.last.displacement[: len(alone)], alone, atol=1e-4, rtol=0)
+    torch.testing.assert_close(both.last.displacement[: len(alone)], alone, atol=5e-4, rtol=0)
 
 
 @DIMS
