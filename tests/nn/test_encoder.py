@@ -88,7 +88,7 @@ def test_a_lattice_and_its_points_scattered_have_the_same_features(
 @pytest.mark.parametrize("dim", DIMS)
 def test_odd_lattices_and_their_points_differ_little(dim: int) -> None:
     """Partial cells keep their place on the lattice, scattered points go to the centroid; further cells may then differ."""
-    grid = make_grid((23, 21, 15)[:dim], (1.0,) * dim)
+    grid = make_grid({2: (23, 21), 3: (15, 13, 11)}[dim], (1.0,) * dim)
     cloud, model = sample(grid), encoder(dim, (4, 6), in_channels=1)
     found, expected = model(scattered(cloud), 1.0), model(cloud, 1.0)
     similar = [correlation(a, b) for a, b in zip(found.features, expected.features, strict=True)]
@@ -98,7 +98,7 @@ def test_odd_lattices_and_their_points_differ_little(dim: int) -> None:
 
 @pytest.mark.parametrize(("dim", "share", "least"), [(2, 0.5, 0.95), (2, 0.25, 0.9), (3, 0.5, 0.95)])
 def test_a_random_part_of_the_points_has_nearly_the_features_of_all(dim: int, share: float, least: float) -> None:
-    grid = make_grid((33, 33, 17)[:dim], (1.0,) * dim)
+    grid = make_grid({2: (33, 33), 3: (21, 19, 17)}[dim], (1.0,) * dim)
     cloud, model = sample(grid), encoder(dim, (4, 6), in_channels=1)
     chosen = (torch.rand(grid.num_points, generator=torch.Generator().manual_seed(6)) < share).nonzero()[:, 0]
     part = PointCloud.from_points(cloud.pos[chosen], torch.full((len(chosen),), 1 / share), cloud.x[chosen])
