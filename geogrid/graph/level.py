@@ -56,12 +56,6 @@ class Level:
         """The log of each point's volume in units of the scale, ``(num_points,)``."""
         return (self.points.measure / self.scale**self.points.dim).log()
 
-    @property
-    def width(self) -> list[float]:
-        """Widest spacing of any entry along each axis of its frame, in mm."""
-        widest: list[float] = self.points.spacing.amax(0).tolist()
-        return widest
-
     @cached_property
     def own_positions(self) -> Tensor:
         """Positions along the axes of each entry's own frame, ``(num_points, dim)`` in mm."""

@@ -167,3 +167,13 @@ def test_pairs_that_do_not_fit_are_refused():
         model(pair(2, 2)[0], pair(2)[1])
     with pytest.raises(GeogridError, match="3-D"):
         model(*pair(3))
+
+
+@DIMS
+def test_thick_slices_beside_thin_ones_change_nothing(dim: int):
+    """Spacings above the scale widen the cost volume's hats, of their own entry only."""
+    model, (fixed, moving) = make_model(dim), pair(dim)
+    thick = PointCloud.from_images(smooth_image(make_grid((9, 6, 7)[:dim], (1.0, 3.0, 2.0)[:dim]), 5))
+    both = model(concatenate([fixed, thick]), concatenate([moving, thick]), scale=1.0)
+    alone = model(fixed, moving, scale=1.0).last.displacement
+    torch.testing.assert_close(both.last.displacement[: len(alone)], alone, atol=5e-4, rtol=0)
