@@ -103,7 +103,7 @@ class Refine(nn.Module):
         parts = [
             self.attention(
                 (x[0], x[1][r]), (moving.points.pos, place[r]), Neighborhood(table.index[r], table.mask[r], table.num_context),
-                moving.log_measure, scale=fixed.scale, spacing=width, return_offset=self.matcher, return_cost=self.matcher,
+                moving.log_measure, scale=fixed.scale, spacing=width, return_offset=True, return_cost=self.matcher,
             )
             for r, width in zip(rows, widths.tolist(), strict=False)
         ]  # fmt: skip
