@@ -30,7 +30,7 @@ from geogrid.spatial.sampling import sample_cloud
 from geogrid.transforms import DisplacementField, StepBatch, TrajectoryBatch, own_displacement_lengths
 
 LOSS = TrajectoryLossConfig(diffusion=0.02, folding=10.0)
-STEPS, BATCH, RATE = 1600, 8, 6e-3
+STEPS, BATCH, RATE = 1000, 16, 1e-2
 
 
 def train(model: GeoReg, digits: Digits, steps: int = STEPS, seed: int = 0, quiet: bool = False) -> GeoReg:

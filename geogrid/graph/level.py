@@ -44,9 +44,10 @@ class Level:
     @classmethod
     def of(cls, points: PointCloud, scale: float) -> Level:
         """The level of a cloud, with its own neighbours where they must be searched."""
+        level = cls(points, scale)
         if points.is_lattice:
-            return cls(points, scale)
-        reach = scale + points.spacing.amax(0).clamp_min(scale)
+            return level
+        reach = scale + torch.cat([level.local_spacing, points.spacing.to(points.pos)]).amax(0).clamp_min(scale)
         found = radius(points.pos, points.pos, float(reach.norm()), batch_context=points.batch, batch_query=points.batch)
         return cls(points, scale, found)
 
@@ -55,24 +56,20 @@ class Level:
         """The log of each point's volume in units of the scale, ``(num_points,)``."""
         return (self.points.measure / self.scale**self.points.dim).log()
 
-    @property
-    def width(self) -> list[float]:
-        """Widest spacing of any entry along each axis of its frame, in mm."""
-        widest: list[float] = self.points.spacing.amax(0).tolist()
-        return widest
-
-    @cached_property
-    def local_spacing(self) -> Tensor:
-        """Spacing around each point along the axes of its frame, ``(num_points, dim)`` in mm: the entry's, as dense as here."""
-        points = self.points
-        volume = points.spacing.prod(1).to(points.measure)[points.batch]
-        ratio = (points.measure / volume).pow(1 / points.dim)
-        return ratio[:, None] * points.spacing.to(points.measure)[points.batch]
-
     @cached_property
     def own_positions(self) -> Tensor:
         """Positions along the axes of each entry's own frame, ``(num_points, dim)`` in mm."""
         return own_positions(self.points)
+
+    @cached_property
+    def local_spacing(self) -> Tensor:
+        """Spacing around each point along the axes of its frame, ``(num_points, dim)`` in mm; its product is the measure."""
+        spacing = self.points.spacing.to(self.points.pos)[self.points.batch]
+        return spacing * (self.points.measure / spacing.prod(1)).pow(1 / self.points.dim)[:, None]
+
+    def in_spacings(self, places: Tensor, batch: Tensor) -> Tensor:
+        """Places along the axes of their entry's frame in units of its spacing, ``(num_places, dim)`` float64."""
+        return own_positions(self.points, places.detach().double(), batch) / self.points.spacing.to(places.device)[batch]
 
     def moved(self, matrices: Tensor) -> Level:
         """The level after one rigid motion per entry; neighbours stay neighbours."""
@@ -101,6 +98,9 @@ class Level:
     def parents(self, query: Tensor, batch: Tensor, k: int | None = None) -> Neighborhood:
         """The points that a place inherits from: the corners of the lattice's cell around it, or the nearest points.
 
+        Distances to scattered points are in units of the spacing along their frame's axes, so that thick slices do not hide
+        each other.
+
         Args:
             query: ``(num_query, dim)`` places in mm.
             batch: ``(num_query,)`` int64, sorted.
@@ -110,21 +110,30 @@ class Level:
         points = self.points
         if not points.is_lattice:
             k = 2**points.dim + 2 if k is None else k
-            return knn(points.pos, query.detach(), k, batch_context=points.batch, batch_query=batch)
-        index = self._lattice_index(query.detach(), batch)
-        corner = torch.cartesian_prod(*[torch.arange(2, device=query.device)] * points.dim)
-        place = (index + ON_POINT).floor().long()[:, None] + corner
-        shape = torch.tensor([grid.shape for grid in points.lattices], device=query.device)[batch][:, None]
-        near = (place - index[:, None]).abs() < 1 - ON_POINT
-        mask = (near & (place >= 0) & (place < shape)).all(-1)
-        size = torch.tensor([grid.num_points for grid in points.lattices], device=query.device)
-        first = (size.cumsum(0) - size)[batch]
-        flat = place[..., 0]
-        for axis in range(1, points.dim):
-            flat = flat * shape[..., axis] + place[..., axis]
-        return Neighborhood((flat + first[:, None]) * mask, mask, points.num_points)
+            places = self.in_spacings(points.pos, points.batch), self.in_spacings(query, batch)
+            return knn(*places, k, batch_context=points.batch, batch_query=batch)
+        return self._corners(self.lattice_index(query.detach(), batch), batch)
 
-    def _lattice_index(self, query: Tensor, batch: Tensor) -> Tensor:
+    def _corners(self, index: Tensor, batch: Tensor) -> Neighborhood:
+        """The corners of the cell around fractional indices, the last axis fastest; one axis after the other."""
+        grids = self.points.lattices
+        left = (index + ON_POINT).floor()
+        share, left = index - left, left.long()
+        shape = torch.tensor([grid.shape for grid in grids], device=index.device)
+        shape = shape.expand(len(index), -1) if len(grids) == 1 else shape[batch]
+        size = torch.tensor([grid.num_points for grid in grids], device=index.device)
+        flat = torch.zeros_like(left[:, :1])
+        mask = torch.ones_like(flat, dtype=torch.bool)
+        for axis in range(index.shape[1]):
+            count, low = shape[:, axis], left[:, axis]
+            near = torch.stack([(low >= 0) & (low < count), (low >= -1) & (low < count - 1) & (share[:, axis] > ON_POINT)], 1)
+            mask = (mask[..., None] & near[:, None]).flatten(1)
+            pair = torch.stack([low, low + 1], 1)
+            flat = (flat[..., None] * count[:, None, None] + pair[:, None]).flatten(1)
+        first = (size.cumsum(0) - size)[batch][:, None]
+        return Neighborhood((flat + first).masked_fill_(~mask, 0), mask, self.points.num_points)
+
+    def lattice_index(self, query: Tensor, batch: Tensor) -> Tensor:
         """Fractional indices of places on their entry's lattice, float64."""
         inverse = torch.stack([torch.linalg.inv(grid.affine) for grid in self.points.lattices]).to(query.device)
         if len(inverse) == 1:
@@ -137,7 +146,7 @@ class Level:
         """All entries at once, in the axes of their lattices, where distances are the same."""
         grid = self.points.lattices[0]
         straight = Grid(grid.shape, torch.diag(torch.cat([grid.spacing, torch.ones(1, dtype=torch.float64)])))
-        found = lattice_window(straight, self._lattice_index(query, batch) * grid.spacing.to(query.device), reach)
+        found = lattice_window(straight, self.lattice_index(query, batch) * grid.spacing.to(query.device), reach)
         first = (batch * grid.num_points)[:, None]
         return Neighborhood((found.index + first) * found.mask, found.mask, self.points.num_points).compact()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from geogrid.errors import GeogridError
 from geogrid.graph.cells import cell_pool
 from geogrid.graph.checks import check_positive
 from geogrid.spatial import Grid, PointCloud
@@ -23,7 +23,7 @@ def pool_cloud(cloud: PointCloud, scale: float) -> PointCloud:
     whose spacing is coarser already are left alone, so (1, 1, 4) mm becomes (2, 2, 4) mm at 2 mm. The last cell of an axis may
     be partial: it averages what it has, stands for the volume of that, and keeps its place on the lattice. Scattered points
     are grouped by cubes of the scale's size in their own frame (:func:`geogrid.graph.cell_pool`) and represented by their
-    centroid; clouds sparser than that are left alone, by the same rule.
+    centroid; entries whose finest spacing is coarser than that are left alone, by the same rule.
 
     Args:
         cloud: any; features may be missing.
@@ -48,7 +48,17 @@ def pool_cloud(cloud: PointCloud, scale: float) -> PointCloud:
 
 
 def concatenate(clouds: list[PointCloud]) -> PointCloud:
-    """Several clouds as one batch, their entries in order; all lattices or all scattered, all with features or none."""
+    """Several clouds as one batch, their entries in order.
+
+    Args:
+        clouds: all lattices or all scattered, all with features or none.
+
+    Raises:
+        GeogridError: when some are and others are not.
+    """
+    for name, has in {"lattices": [c.is_lattice for c in clouds], "features": [c.x is not None for c in clouds]}.items():
+        if len(set(has)) != 1:
+            raise GeogridError(f"clouds: expected at least one, all with {name} or none, got {sum(has)} of {len(has)} with")
     sizes = torch.tensor([0] + [cloud.num_entries for cloud in clouds]).cumsum(0)
     features = [cloud.x for cloud in clouds if cloud.x is not None]
     return PointCloud(
@@ -57,7 +67,7 @@ def concatenate(clouds: list[PointCloud]) -> PointCloud:
         torch.cat([cloud.batch + int(first) for cloud, first in zip(clouds, sizes, strict=False)]),
         torch.cat([cloud.frame for cloud in clouds]),
         torch.cat([cloud.spacing for cloud in clouds]),
-        torch.cat(features) if len(features) == len(clouds) else None,
+        torch.cat(features) if features else None,
         tuple(grid for cloud in clouds for grid in cloud.lattices),
     )
 
@@ -82,10 +92,12 @@ def _cell_sums(values: Tensor, factors: tuple[int, ...]) -> Tensor:
 
 
 def _pool_scattered(cloud: PointCloud, scale: float) -> PointCloud:
-    if math.floor(scale / float(cloud.spacing.min()) + 0.5001) < 2:
+    fine = (scale / cloud.spacing.amin(1) + 0.5001).floor() >= 2
+    if not bool(fine.any()):
         return cloud
-    own = own_positions(cloud)
-    cells = cell_pool(own, scale, cloud.batch)
+    if not bool(fine.all()):
+        return concatenate([_pool_scattered(cloud.entry(number), scale) for number in range(cloud.num_entries)])
+    cells = cell_pool(own_positions(cloud), scale, cloud.batch)
     return replace(
         cloud,
         pos=cells.mean(cloud.pos, cloud.measure),
@@ -96,7 +108,9 @@ def _pool_scattered(cloud: PointCloud, scale: float) -> PointCloud:
     )
 
 
-def own_positions(cloud: PointCloud) -> Tensor:
-    """Positions along the axes of each entry's own frame, ``(num_points, dim)``."""
-    parts = cloud.pos.split(cloud.counts().tolist())
-    return torch.cat([part @ frame.to(part) for part, frame in zip(parts, cloud.frame, strict=True)])
+def own_positions(cloud: PointCloud, places: Tensor | None = None, batch: Tensor | None = None) -> Tensor:
+    """Positions along the axes of each entry's own frame, ``(num_points, dim)``: of the points, or of other places."""
+    places, batch = (cloud.pos, cloud.batch) if places is None or batch is None else (places, batch)
+    parts = places.double().split(torch.bincount(batch, minlength=cloud.num_entries).tolist())
+    own = [part @ frame.to(part) for part, frame in zip(parts, cloud.frame, strict=True)]
+    return torch.cat(own).to(places.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -151,7 +152,7 @@ class GeoReg(nn.Module):
                 record(False)
             if self.config.steps[number] == 0:
                 continue
-            there, refine = moving.levels[number].moved(frames.of_moving), self.refine[number]
+            there, refine = moving.levels[number].moved(frames.of_moving), cast(Refine, self.refine[number])
             own = refine.own(x, here[number])
             for _ in range(self.config.steps[number]):
                 place = frames.to_moving((here[number].points.pos + u).detach(), here[number].points)

@@ -2,7 +2,25 @@
 
 from geogrid.nn.attention import AttentionOutput, NeighborAttention
 from geogrid.nn.conv import ContinuousConv
+from geogrid.nn.convolve import convolve
+from geogrid.nn.encoder import Pyramid, PyramidEncoder, ResidualBlock
 from geogrid.nn.functional import neighbor_attention
+from geogrid.nn.interpolate import Interpolate
+from geogrid.nn.norm import MeasureNorm
 from geogrid.nn.reference import neighbor_attention_reference
+from geogrid.nn.refine import Refine
 
-__all__ = ["AttentionOutput", "ContinuousConv", "NeighborAttention", "neighbor_attention", "neighbor_attention_reference"]
+__all__ = [
+    "AttentionOutput",
+    "ContinuousConv",
+    "Interpolate",
+    "MeasureNorm",
+    "NeighborAttention",
+    "Pyramid",
+    "PyramidEncoder",
+    "Refine",
+    "ResidualBlock",
+    "convolve",
+    "neighbor_attention",
+    "neighbor_attention_reference",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from geogrid.errors import GeogridError
 from geogrid.graph import Level
 from geogrid.nn.conv import ContinuousConv
 
@@ -21,12 +22,17 @@ def convolve(conv: ContinuousConv, x: Tensor, level: Level) -> Tensor:
 
     Returns:
         ``(num_points, out_channels)``.
+
+    Raises:
+        GeogridError: for a level of scattered points that was made without their neighbours.
     """
     points = level.points
     if not points.is_lattice:
-        assert level.neighborhood is not None
-        options = {"scale": level.scale, "spacing": level.local_spacing, "measure": points.measure}
-        return conv(x, level.own_positions, level.neighborhood, **options)
+        if level.neighborhood is None:
+            raise GeogridError("level: expected scattered points with their neighbours, got none; make the level with Level.of")
+        return conv(
+            x, level.own_positions, level.neighborhood, scale=level.scale, spacing=level.local_spacing, measure=points.measure
+        )
     if points.stackable:
         steps = points.spacing[0].tolist()
         return points.to_rows(conv.on_grid(points.to_lattice(x), steps, scale=level.scale))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
@@ -117,7 +118,7 @@ class PyramidEncoder(nn.Module):
         for number, (blocks, norm) in enumerate(zip(self.stages, self.norms, strict=True)):
             cloud = pool_cloud(cloud, scale * 2**number)
             level, x = Level.of(cloud.with_features(None), scale * 2**number), cloud.x
-            for block in blocks:
+            for block in cast(nn.ModuleList, blocks):
                 x = block(x, level)
             levels.append(level)
             features.append(norm(x, cloud))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, leaky_relu
@@ -35,7 +37,7 @@ class Interpolate(nn.Module):
         Sideri-Lampretsa, Stolt-Ansó et al., arXiv 2412.13294, Sec. 3.3.
     """
 
-    def __init__(self, channels: tuple[int, int], dim: int, heads: int = 2, head_channels: int = 8, hidden: int = 16) -> None:
+    def __init__(self, channels: tuple[int, int], dim: int, heads: int = 1, head_channels: int = 8, hidden: int = 16) -> None:
         super().__init__()
         self.attention = NeighborAttention(channels, heads * head_channels, dim, heads=heads, cosine=True, temperature=4.0)
         self.hidden = nn.Linear(heads * (head_channels + dim), hidden)
@@ -68,7 +70,6 @@ class Interpolate(nn.Module):
 
 def choose(found: AttentionOutput, table: Neighborhood, displacement: Tensor, inherited: Tensor) -> Tensor:
     """What the parents that a child attends to move more than it inherits, ``(num_children, heads, dim)`` in mm."""
-    assert found.weights is not None
-    weights = found.weights * found.coverage[:, None, None]
+    weights = cast(Tensor, found.weights) * found.coverage[:, None, None]
     sums = [embedding_bag(table.index, displacement, per_sample_weights=w, mode="sum") for w in weights.unbind(2)]
     return torch.stack(sums, 1) - (weights.sum(1)[..., None] * inherited[:, None])

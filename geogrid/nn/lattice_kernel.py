@@ -10,15 +10,15 @@ from torch import Tensor
 
 from geogrid.graph import Neighborhood
 from geogrid.nn.knots import hat_weights, linear_coefficients, monomials
-
-ON_KNOTS = 1e-9
-"""How far a spacing may be from the scale, relative to it, for points to lie on knots."""
 from geogrid.spatial.lattice import flat_index
+
+ON_KNOTS = 1e-6
+"""How far a spacing may be from the scale, relative to it, for points to lie on knots: what float32 affines leave."""
 
 
 def reaches(steps: Tensor) -> list[int]:
     """How many lattice points to each side a kernel covers along each axis: all closer than a knot plus a hat's width."""
-    return [max(1, math.ceil((1 + max(1.0, h)) / h - 1e-9) - 1) for h in steps.tolist()]
+    return [max(1, math.ceil((1 + max(1.0, h)) / h - 2 * ON_KNOTS) - 1) for h in steps.tolist()]
 
 
 def lattice_kernel(weight: Tensor, steps: Tensor) -> Tensor:
@@ -43,15 +43,16 @@ def at_scale(steps: Tensor) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def knot_stencils(spacings: tuple[float, ...]) -> tuple[Tensor, list[int]]:
+def knot_stencils(spacings: tuple[float, ...]) -> tuple[Tensor, tuple[int, ...]]:
     """How the knots' values are made of the lattice points around: ``(3**dim, points)`` float64, and the window's sizes."""
-    steps = torch.tensor(spacings, dtype=torch.float64)
-    dim, radii = len(steps), reaches(steps)
-    window = torch.cartesian_prod(*[torch.arange(-r, r + 1, dtype=torch.float64) for r in radii])
-    rel, width = (window * steps)[None], steps.clamp_min(1)
-    weights = hat_weights(rel, width, (steps / width).prod().expand(1, len(window)))
-    constant, slope = linear_coefficients(weights @ monomials(rel, width), dim)
-    return (weights * (constant[..., None] + slope @ rel.mT))[0], [2 * r + 1 for r in radii]
+    with torch.inference_mode(False), torch.no_grad():
+        steps = torch.tensor(spacings, dtype=torch.float64)
+        dim, radii = len(steps), reaches(steps)
+        window = torch.cartesian_prod(*[torch.arange(-r, r + 1, dtype=torch.float64) for r in radii])
+        rel, width = (window * steps)[None], steps.clamp_min(1)
+        weights = hat_weights(rel, width, (steps / width).prod().expand(1, len(window)))
+        constant, slope = linear_coefficients(weights @ monomials(rel, width), dim)
+        return (weights * (constant[..., None] + slope @ rel.mT))[0], tuple(2 * r + 1 for r in radii)
 
 
 def rim_windows(shape: tuple[int, ...], steps: Tensor, device: torch.device) -> tuple[Tensor, Neighborhood]:

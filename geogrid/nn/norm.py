@@ -40,8 +40,16 @@ class MeasureNorm(nn.Module):
             points: where they are, what they stand for and which entry they belong to.
 
         Returns:
-            ``(num_points, channels)``.
+            ``(num_points, channels)`` in the dtype of ``x``; sums are taken in float32 or better, under autocast too.
         """
+        with torch.autocast(x.device.type, enabled=False):
+            return self._normalized(x.to(torch.promote_types(x.dtype, torch.float32)), points).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows."""
+        return f"{self.channels}, affine={self.weight is not None}"
+
+    def _normalized(self, x: Tensor, points: PointCloud) -> Tensor:
         share = points.measure.to(x.dtype)[:, None]
         if points.num_entries == 1:
             mean, power = self._moments(x, share)
@@ -53,13 +61,9 @@ class MeasureNorm(nn.Module):
             mean, power = self._moments_of_entries(x, share, points)
         return self._scaled(x, mean, power)
 
-    def extra_repr(self) -> str:
-        """What ``print`` shows."""
-        return f"{self.channels}, affine={self.weight is not None}"
-
     def _moments(self, x: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         share = share / share.sum(-2, keepdim=True)
-        mean = (share.mT @ x)
+        mean = share.mT @ x
         return mean, share.mT @ (x - mean).square()
 
     def _moments_of_entries(self, x: Tensor, share: Tensor, points: PointCloud) -> tuple[Tensor, Tensor]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from geogrid.graph import Level
-from geogrid.nn.attention import NeighborAttention
+from geogrid.graph import Level, Neighborhood
+from geogrid.nn.attention import AttentionOutput, NeighborAttention
 from geogrid.nn.conv import ContinuousConv
 from geogrid.nn.convolve import convolve
 from geogrid.nn.encoder import SLOPE
@@ -83,16 +85,32 @@ class Refine(nn.Module):
             ``(num_fixed, dim)`` in mm, in moving space; zero attention where no moving point is near.
         """
         scale = fixed.scale
-        table = moving.window(place, fixed.points.batch, self.radius * scale)
-        found = self.attention(
-            x, (moving.points.pos, place), table, moving.log_measure, scale=scale, spacing=moving.width,
-            return_offset=True, return_cost=self.matcher,
-        )  # fmt: skip
-        if not self.matcher:
-            return self.head(found.update, own, fixed)
-        cost = found.cost * (-self.attention.log_temperature).exp()[:, None]
+        found = self._find(x, moving, fixed, place)
+        temperature = self.attention.log_temperature
+        if temperature is None or found.offset is None or found.cost is None:
+            plain: Tensor = self.head(found.update, own, fixed)
+            return plain
+        cost = found.cost * (-temperature).exp()[:, None]
         change = self.head(torch.cat([found.update, found.offset.flatten(1) / scale, cost.flatten(1)], 1), own, fixed)
         return change if self.direct is None else change + torch.einsum("h,nhd->nd", self.direct, found.offset)
+
+    def _find(self, x: tuple[Tensor, Tensor], moving: Level, fixed: Level, place: Tensor) -> AttentionOutput:
+        """What every point finds; entries whose cost volumes have hats of other widths are asked one by one."""
+        table = moving.window(place, fixed.points.batch, self.radius * fixed.scale)
+        widths = moving.points.spacing.clamp_min(fixed.scale)
+        same = bool((widths == widths[0]).all())
+        rows = [slice(None)] if same else [fixed.points.rows(b) for b in range(len(widths))]
+        parts = [
+            self.attention(
+                (x[0], x[1][r]), (moving.points.pos, place[r]), Neighborhood(table.index[r], table.mask[r], table.num_context),
+                moving.log_measure, scale=fixed.scale, spacing=width, return_offset=True, return_cost=self.matcher,
+            )
+            for r, width in zip(rows, widths.tolist(), strict=False)
+        ]  # fmt: skip
+        if same:
+            return cast(AttentionOutput, parts[0])
+        together: Any = [None if field[0] is None else torch.cat(field) for field in zip(*parts, strict=True)]
+        return AttentionOutput(*together)
 
 
 class MotionHead(nn.Module):

@@ -18,7 +18,7 @@ def inside(square: Tensor, radius: float) -> Tensor:
 
 
 def rim(inside: Tensor) -> Tensor:
-    """The factor in [0, 1] on a neighbour's part in the cost volume: 1 up to .87 of the radius, then down to 0 at the radius."""
+    """The factor in [0, 1] on a neighbour's part in the cost volume: 1 up to .87 of the radius, 0 at the radius."""
     return (RIM * inside).clamp_max(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -26,7 +27,7 @@ class PointCloud:
 
     Args:
         pos: ``(num_points, dim)`` positions in mm, RAS+, dim 2 or 3.
-        measure: ``(num_points,)`` the volume in mm^dim that each point stands for.
+        measure: ``(num_points,)`` the volume in mm^dim that each point stands for, above 0.
         batch: ``(num_points,)`` int64, sorted: the entry each point belongs to.
         frame: ``(num_entries, dim, dim)`` float64, per entry the unit vectors of its own axes as columns.
         spacing: ``(num_entries, dim)`` float64 mm between neighbours along these axes.
@@ -62,8 +63,9 @@ class PointCloud:
                 f"frame, spacing: expected one per entry in {self.dim}-D, got {tuple(self.frame.shape)}, "
                 f"{tuple(self.spacing.shape)}"
             )
-        if self.lattices and sum(grid.num_points for grid in self.lattices) != count:
-            raise GeogridError(f"lattices: expected grids of {count} points together, as many as there are positions")
+        sizes = [grid.num_points for grid in self.lattices]
+        if sizes and (len(sizes) != self.num_entries or sum(sizes) != count):
+            raise GeogridError(f"lattices: expected {self.num_entries} of {count} points together, got points {sizes}")
 
     @classmethod
     def from_images(cls, images: Sequence[Image] | Image) -> PointCloud:
@@ -84,7 +86,12 @@ class PointCloud:
             grids: of one dimension.
             x: ``(num_points, channels)`` features in the order of the points, or None.
             device: where the points are to be, if there are no features.
+
+        Raises:
+            GeogridError: for no grids, or grids of several dimensions.
         """
+        if len({grid.dim for grid in grids}) != 1:
+            raise GeogridError(f"grids: expected at least one, all 2-D or all 3-D, got {[grid.shape for grid in grids]}")
         device = device if x is None else x.device
         counts = torch.tensor([grid.num_points for grid in grids])
         spacing = torch.stack(for_each_distinct(grids, lambda grid: grid.spacing))
@@ -100,7 +107,14 @@ class PointCloud:
 
     @classmethod
     def from_points(
-        cls, pos: Tensor, measure: Tensor, x: Tensor | None = None, batch: Tensor | None = None, frame: Tensor | None = None
+        cls,
+        pos: Tensor,
+        measure: Tensor,
+        x: Tensor | None = None,
+        batch: Tensor | None = None,
+        frame: Tensor | None = None,
+        spacing: Tensor | None = None,
+        num_entries: int | None = None,
     ) -> PointCloud:
         """Scattered points.
 
@@ -108,19 +122,29 @@ class PointCloud:
             pos: ``(num_points, dim)`` positions in mm.
             measure: ``(num_points,)`` the volume each stands for (:func:`geogrid.graph.point_volumes` estimates it).
             x: ``(num_points, channels)`` features, or None.
-            batch: ``(num_points,)`` int64, sorted; default all one entry.
-            frame: ``(dim, dim)`` unit vectors of the axes in which the points were sampled, as columns; default the world's.
+            batch: ``(num_points,)`` int64, sorted; entries may be empty; default all one entry.
+            frame: ``(dim, dim)`` unit vectors of the axes in which the points were sampled, as columns, or one per entry;
+                default the world's.
+            spacing: ``(dim,)`` mm between neighbours along these axes, or one row per entry; give it where it differs between
+                the axes (slices). Default: per entry the mean of ``measure ** (1 / dim)``.
+            num_entries: default as many as the last point asks for.
+
+        Raises:
+            GeogridError: for a batch vector that is not sorted or does not fit ``num_entries``.
         """
         dim = pos.shape[1]
         batch = torch.zeros(len(pos), dtype=torch.int64, device=pos.device) if batch is None else batch
-        num_entries = int(batch[-1]) + 1 if len(batch) else 1
-        axes = torch.eye(dim, dtype=torch.float64) if frame is None else frame.double().cpu()
-        edges = measure.detach().double().cpu().pow(1 / dim)
-        entry = batch.cpu()
-        total = torch.zeros(num_entries, dtype=torch.float64).index_add(0, entry, edges)
-        spacing = total / torch.bincount(entry, minlength=num_entries).clamp_min(1)
-        spacing = torch.where(spacing > 0, spacing, torch.ones_like(spacing))
-        return cls(pos, measure, batch, axes.expand(num_entries, dim, dim), spacing[:, None].expand(-1, dim), x)
+        needed = int(batch.max()) + 1 if len(batch) else 1
+        num_entries = needed if num_entries is None else num_entries
+        if num_entries < needed or bool((batch.diff(prepend=batch.new_zeros(1)) < 0).any()):
+            raise GeogridError(
+                f"batch: expected sorted values from 0 to {num_entries - 1}, got others; sort the points by entry"
+            )
+        axes = torch.eye(dim) if frame is None else frame
+        steps = _mean_spacing(measure, batch, num_entries, dim) if spacing is None else spacing
+        shapes = (num_entries, dim, dim), (num_entries, dim)
+        axes, steps = (part.double().cpu().expand(shape) for part, shape in zip((axes, steps), shapes, strict=True))
+        return cls(pos, measure, batch, axes, steps, x)
 
     @property
     def dim(self) -> int:
@@ -150,12 +174,19 @@ class PointCloud:
 
     def counts(self) -> Tensor:
         """Points per entry, ``(num_entries,)`` int64 on the CPU."""
+        if self.lattices:
+            return torch.tensor([grid.num_points for grid in self.lattices])
         return torch.bincount(self.batch.cpu(), minlength=self.num_entries)
 
     def entry(self, number: int) -> PointCloud:
-        """One entry as a batch of its own."""
-        first = int(self.counts()[:number].sum())
-        rows = slice(first, first + int(self.counts()[number]))
+        """One entry as a batch of its own.
+
+        Raises:
+            GeogridError: for a number that is not one of 0 to ``num_entries - 1``.
+        """
+        if not 0 <= number < self.num_entries:
+            raise GeogridError(f"entry: expected a number from 0 to {self.num_entries - 1}, got {number}")
+        rows = self.rows(number)
         return PointCloud(
             self.pos[rows],
             self.measure[rows],
@@ -165,6 +196,11 @@ class PointCloud:
             None if self.x is None else self.x[rows],
             self.lattices[number : number + 1],
         )
+
+    def rows(self, number: int) -> slice:
+        """Which rows the points of one entry are."""
+        last = self.counts().cumsum(0)
+        return slice(int(last[number - 1]) if number else 0, int(last[number]))
 
     def with_features(self, x: Tensor | None) -> PointCloud:
         """The same points with other features."""
@@ -178,9 +214,10 @@ class PointCloud:
         """
         parts = self.pos.double().split(self.counts().tolist())
         pos = torch.cat([map_points(matrix, part) for matrix, part in zip(matrices, parts, strict=True)])
+        matrices = matrices.to(self.frame)
         keys = [(grid, tuple(matrix.flatten().tolist())) for grid, matrix in zip(self.lattices, matrices, strict=False)]
-        grids = for_each_distinct(keys, lambda key: key[0].transformed(torch.tensor(key[1], dtype=torch.float64).view(matrices.shape[1:])))
-        frame = matrices[:, :-1, :-1].to(self.frame) @ self.frame
+        grids = for_each_distinct(keys, lambda key: key[0].transformed(_square(key[1])))
+        frame = matrices[:, :-1, :-1] @ self.frame
         return replace(self, pos=pos.to(self.pos.dtype), frame=frame, lattices=tuple(grids))
 
     def to_lattice(self, values: Tensor) -> Tensor:
@@ -194,8 +231,20 @@ class PointCloud:
     def to(self, device: torch.device | str) -> PointCloud:
         """The cloud with its points on ``device``."""
         x = None if self.x is None else self.x.to(device)
-        moved = (part.to(device) for part in (self.pos, self.measure, self.batch))
-        return PointCloud(*moved, self.frame, self.spacing, x, self.lattices)
+        return replace(self, pos=self.pos.to(device), measure=self.measure.to(device), batch=self.batch.to(device), x=x)
+
+
+def _mean_spacing(measure: Tensor, batch: Tensor, num_entries: int, dim: int) -> Tensor:
+    """Mean edge of the cells of each entry's points, ``(num_entries, 1)``; without points the finest of the others'."""
+    entry, edges = batch.cpu(), measure.detach().double().cpu().pow(1 / dim)
+    count = torch.bincount(entry, minlength=num_entries)
+    mean = edges.new_zeros(num_entries).index_add(0, entry, edges) / count
+    return torch.where(count > 0, mean, mean[count > 0].min() if len(edges) else edges.new_ones(()))[:, None]
+
+
+def _square(numbers: tuple[float, ...]) -> Tensor:
+    size = math.isqrt(len(numbers))
+    return torch.tensor(numbers, dtype=torch.float64).view(size, size)
 
 
 def for_each_distinct(items: Sequence[Item], function: Callable[[Item], Result]) -> list[Result]:

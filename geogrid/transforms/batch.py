@@ -23,6 +23,9 @@ class StepBatch:
         points: the fixed points.
         displacement: ``(num_points, dim)`` in mm along the world axes, total since the trajectory's start.
         learned: whether the step looked at the moving image (g); otherwise it is an interpolation (h) or plain inheritance.
+
+    Raises:
+        GeogridError: for a displacement that does not fit the points.
     """
 
     level: int
@@ -30,6 +33,12 @@ class StepBatch:
     points: PointCloud
     displacement: Tensor
     learned: bool = True
+
+    def __post_init__(self) -> None:
+        if self.displacement.shape != self.points.pos.shape:
+            raise GeogridError(
+                f"displacement: expected {tuple(self.points.pos.shape)} like the points, got {tuple(self.displacement.shape)}"
+            )
 
     def entry(self, number: int) -> Step:
         """The step of one pair whose fixed points are a lattice.
@@ -40,9 +49,7 @@ class StepBatch:
         if not self.points.is_lattice:
             raise GeogridError("step: expected points on a lattice, got scattered ones; use its displacement as it is")
         one = self.points.entry(number)
-        first = int(self.points.counts()[:number].sum())
-        rows = self.displacement[first : first + one.num_points]
-        return Step(self.level, self.scale, one.lattices[0], one.to_lattice(rows)[0])
+        return Step(self.level, self.scale, one.lattices[0], one.to_lattice(self.displacement[self.points.rows(number)])[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +61,24 @@ class TrajectoryBatch:
     Args:
         starts: one affine map of fixed to moving space per pair.
         steps: in the order in which they were taken.
+
+    Raises:
+        GeogridError: when there are not as many starts as there are pairs.
     """
 
     starts: tuple[AffineTransform, ...]
     steps: tuple[StepBatch, ...]
 
+    def __post_init__(self) -> None:
+        entries = {step.points.num_entries for step in self.steps} - {len(self.starts)}
+        if entries:
+            raise GeogridError(f"starts: expected one per pair of the steps, {entries.pop()}, got {len(self.starts)}")
+
     @property
     def last(self) -> StepBatch:
         """The last step, the answer."""
+        if not self.steps:
+            raise GeogridError("trajectory: expected at least one step, got none")
         return self.steps[-1]
 
     def entry(self, number: int) -> Trajectory:

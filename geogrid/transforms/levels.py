@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor
 
-from geogrid.errors import GeogridError
+from geogrid.graph import Level, inherit_displacement
 from geogrid.spatial import PointCloud
-from geogrid.spatial.lattice import apply_per_axis, inheritance_matrices
-from geogrid.transforms.batch import StepBatch, TrajectoryBatch
+from geogrid.transforms.batch import TrajectoryBatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +20,7 @@ class LevelDisplacement:
     Args:
         level: 0 is the finest.
         scale: the level's scale s_l in mm.
-        points: the fixed points, on lattices.
+        points: the fixed points.
         displacement: ``(num_points, dim)`` in mm along the world axes, without what was inherited.
     """
 
@@ -42,20 +40,18 @@ def own_displacements(trajectory: TrajectoryBatch) -> tuple[LevelDisplacement, .
     r"""The displacement that each level adds to what it inherits, coarse to fine.
 
     :math:`u_l - I u_{l+1}`, with :math:`u_l` the total displacement after the last step of level l and I linear inheritance
-    from parents to children (extrapolated beyond the outermost parents); the coarsest level inherits nothing. The learned
+    from parents to children (:func:`geogrid.graph.inherit_displacement`); the coarsest level inherits nothing. The learned
     correction of an interpolation belongs to the finer level.
 
     Args:
-        trajectory: with fixed points on lattices whose axes stay parallel from level to level.
-
-    Raises:
-        GeogridError: for scattered points.
+        trajectory: of lattices or scattered points.
     """
     ends = [list(steps)[-1] for _, steps in groupby(trajectory.steps, key=lambda step: step.level)]
-    if not all(step.points.is_lattice for step in ends):
-        raise GeogridError("own displacements: expected fixed points on lattices, got scattered ones")
     inherited = [torch.zeros_like(step.displacement) for step in ends[:1]]
-    inherited += [_inherited(before, after.points) for before, after in pairwise(ends)]
+    inherited += [
+        inherit_displacement(Level(before.points, before.scale), after.points, before.displacement)
+        for before, after in pairwise(ends)
+    ]
     return tuple(
         LevelDisplacement(step.level, step.scale, step.points, step.displacement - start)
         for step, start in zip(ends, inherited, strict=True)
@@ -67,9 +63,6 @@ def own_displacement_lengths(trajectory: TrajectoryBatch) -> dict[int, float]:
 
     Returns:
         Level to length, coarse to fine.
-
-    Raises:
-        GeogridError: for scattered points.
 
     Example:
         >>> from geogrid.spatial import to_cloud
@@ -83,13 +76,3 @@ def own_displacement_lengths(trajectory: TrajectoryBatch) -> dict[int, float]:
         {1: 5.0, 0: 0.5}
     """
     return {own.level: float(own.displacement.detach().norm(dim=1).median()) for own in own_displacements(trajectory)}
-
-
-def _inherited(before: StepBatch, children: PointCloud) -> Tensor:
-    """A step's displacement at finer points, ``(num_children, dim)``."""
-    counts: Sequence[int] = [grid.num_points for grid in before.points.lattices]
-    parts = []
-    for values, parents, grid in zip(before.displacement.split(counts), before.points.lattices, children.lattices, strict=True):
-        matrices = [m.to(values) for m in inheritance_matrices(parents, grid)]
-        parts.append(apply_per_axis(matrices, values.T.reshape(-1, *parents.shape)).flatten(1).T)
-    return torch.cat(parts)

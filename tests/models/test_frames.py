@@ -11,7 +11,9 @@ from tests.spatial.cases import homogeneous, rotation
 
 
 def _start(dim: int) -> AffineTransform:
-    linear = rotation(ANGLES[dim]) @ torch.diag(torch.tensor([1.3, 0.8, 1.1], dtype=torch.float64)[:dim]) @ rotation(ANGLES[dim])
+    linear = (
+        rotation(ANGLES[dim]) @ torch.diag(torch.tensor([1.3, 0.8, 1.1], dtype=torch.float64)[:dim]) @ rotation(ANGLES[dim])
+    )
     linear[0, 1] += 0.2
     return AffineTransform(homogeneous(linear, [9.0, -7.0, 4.0][:dim]))
 

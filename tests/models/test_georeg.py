@@ -23,7 +23,13 @@ def _motion(dim: int) -> torch.Tensor:
 @DIMS
 def test_steps_go_from_coarse_to_fine_as_configured(dim: int):
     trajectory = make_model(dim, steps=(0, 1, 2))(*pair(dim))
-    assert [(step.level, step.learned) for step in trajectory.steps] == [(2, True), (2, True), (1, False), (1, True), (0, False)]
+    assert [(step.level, step.learned) for step in trajectory.steps] == [
+        (2, True),
+        (2, True),
+        (1, False),
+        (1, True),
+        (0, False),
+    ]
     assert [step.scale for step in trajectory.steps] == [s * trajectory.last.scale for s in (4, 4, 2, 2, 1)]
     assert trajectory.last.displacement.shape == trajectory.last.points.pos.shape
 
@@ -43,7 +49,7 @@ def test_pairs_of_other_sizes_can_share_a_batch(dim: int):
     other = PointCloud.from_images(smooth_image(make_grid((12, 9, 8)[:dim], (1.0, 1.5, 2.0)[:dim]), 5))
     both = model(concatenate([fixed, other]), concatenate([moving, fixed]), scale=1.5)
     alone = model(fixed, moving, scale=1.5).last.displacement
-    torch.testing.assert_close(both.last.displacement[: len(alone)], alone, atol=1e-4, rtol=0)
+    torch.testing.assert_close(both.last.displacement[: len(alone)], alone, atol=5e-4, rtol=0)
 
 
 @DIMS
@@ -161,3 +167,13 @@ def test_pairs_that_do_not_fit_are_refused():
         model(pair(2, 2)[0], pair(2)[1])
     with pytest.raises(GeogridError, match="3-D"):
         model(*pair(3))
+
+
+@DIMS
+def test_thick_slices_beside_thin_ones_change_nothing(dim: int):
+    """Spacings above the scale widen the cost volume's hats, of their own entry only."""
+    model, (fixed, moving) = make_model(dim), pair(dim)
+    thick = PointCloud.from_images(smooth_image(make_grid((9, 6, 7)[:dim], (1.0, 3.0, 2.0)[:dim]), 5))
+    both = model(concatenate([fixed, thick]), concatenate([moving, thick]), scale=1.0)
+    alone = model(fixed, moving, scale=1.0).last.displacement
+    torch.testing.assert_close(both.last.displacement[: len(alone)], alone, atol=5e-4, rtol=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from geogrid import GeogridError
 from geogrid.graph import Neighborhood
 from geogrid.nn import NeighborAttention, functional, neighbor_attention
 from geogrid.nn.ops import attention_chunks, edges
-from geogrid.nn.ops.neighbor_attention import neighbor_attention_op
-from tests.nn.cases import gradients, make_layer, make_scene, relative, total
+from geogrid.nn.ops.neighbor_attention import neighbor_attention_backward_op, neighbor_attention_op
+from tests.nn.cases import LAYERS, gradients, make_layer, make_scene, relative, total
 
 
 def arguments(dim: int = 3, heads: int = 2, dtype: torch.dtype = torch.float64, grad: bool = True) -> list[Any]:
@@ -120,6 +121,46 @@ def test_gradients_are_the_same_bits_every_time() -> None:
     scene = make_scene(layer, 40, 3000, k=30).to(torch.float32).differentiable()
     first, second = (gradients(total(scene.run(layer)), scene, layer) for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("dim", [2, 3])
+def test_features_and_weights_have_the_same_gradients_whether_positions_have_some(kind: str, dim: int) -> None:
+    layer = make_layer(kind, dim, torch.float64)
+    scene = make_scene(layer).differentiable()
+    expected = gradients(total(scene.run(layer)), scene, layer)
+    fixed = replace(scene, pos=tuple(p.detach() for p in scene.pos), log_measure=scene.log_measure.detach())
+    found = torch.autograd.grad(total(fixed.run(layer)), [*fixed.x, *layer.parameters()])
+    names = ["x_context", "x_query", *dict(layer.named_parameters())]
+    for name, gradient in zip(names, found, strict=True):
+        torch.testing.assert_close(gradient, expected[name], atol=1e-12, rtol=1e-10, msg=lambda m, name=name: f"{name}: {m}")
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_any_one_position_or_the_measure_alone_has_its_gradient(place: int) -> None:
+    layer = make_layer("cosine", 3, torch.float64)
+    scene = make_scene(layer).differentiable()
+    leaves = scene.leaves()
+    expected = torch.autograd.grad(total(scene.run(layer)), leaves[place])[0]
+    x, y, p, q, m = (leaf if number == place else leaf.detach() for number, leaf in enumerate(leaves))
+    found = torch.autograd.grad(total(replace(scene, x=(x, y), pos=(p, q), log_measure=m).run(layer)), leaves[place])[0]
+    assert float(expected.abs().max()) > 0
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-10)
+
+
+def test_positions_that_are_not_asked_for_get_zeros() -> None:
+    given = arguments()
+    names = [*attention_chunks.FLOATS, "log_measure"]
+    outputs = [
+        torch.ones_like(part) for part in neighbor_attention_op(*(g.detach() if isinstance(g, Tensor) else g for g in given))
+    ]
+    with torch.no_grad():
+        whole, part = (neighbor_attention_backward_op(*given, asked, *outputs) for asked in (True, False))
+    for name, ours, theirs in zip(names, part, whole, strict=True):
+        if name.startswith(("wave", "place", "log")):
+            assert (bool(ours.any()), bool(theirs.any())) == (False, True), name
+        else:
+            torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-10)
 
 
 def test_gathered_products_equal_those_in_place(monkeypatch: pytest.MonkeyPatch) -> None:

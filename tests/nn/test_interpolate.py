@@ -74,4 +74,6 @@ def test_a_motion_of_all_parents_carries_the_correction_along(dim: int):
     layer, x = Interpolate((6, 4), dim), _features(parents, children)
     torch.nn.init.normal_(layer.out.weight)
     u, shift = torch.randn(parents.points.num_points, dim), torch.full((dim,), 3.0)
-    torch.testing.assert_close(layer(x, parents, children, u + shift), layer(x, parents, children, u) + shift, atol=2e-5, rtol=0)
+    torch.testing.assert_close(
+        layer(x, parents, children, u + shift), layer(x, parents, children, u) + shift, atol=2e-5, rtol=0
+    )

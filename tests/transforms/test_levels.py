@@ -9,7 +9,7 @@ from torch import Tensor
 from geogrid.graph import pool_cloud
 from geogrid.spatial import PointCloud
 from geogrid.transforms import AffineTransform, StepBatch, TrajectoryBatch, own_displacement_lengths, own_displacements
-from tests.spatial.cases import make_grid, refused
+from tests.spatial.cases import make_grid
 from tests.transforms.cases import turn
 
 SHAPES = {2: (9, 8), 3: (7, 6, 8)}
@@ -82,11 +82,14 @@ def test_gradients_reach_both_levels():
     torch.testing.assert_close(first.grad.sum(), -second.grad.sum())
 
 
-def test_scattered_points_are_refused():
-    cloud = PointCloud.from_points(torch.rand(5, 2), torch.ones(5))
-    step = StepBatch(0, 1.0, cloud, torch.zeros(5, 2))
-    with refused("own displacements: expected fixed points on lattices"):
-        own_displacements(TrajectoryBatch((AffineTransform.identity(2),), (step,)))
+def test_scattered_points_inherit_affine_motion_and_add_the_rest():
+    fine = PointCloud.from_points(10 * torch.rand(40, 2, generator=torch.Generator().manual_seed(0)), torch.ones(40))
+    coarse = PointCloud.from_points(fine.pos[::4], 4 * torch.ones(10))
+    matrix = torch.tensor([[0.1, 0.2], [-0.3, 0.1]])
+    own = torch.tensor([0.3, -0.4])
+    steps = StepBatch(1, 2.0, coarse, coarse.pos @ matrix), StepBatch(0, 1.0, fine, fine.pos @ matrix + own)
+    found = own_displacements(TrajectoryBatch((AffineTransform.identity(2),), steps))[1].displacement
+    torch.testing.assert_close(found, own.expand(40, 2), atol=1e-4, rtol=0)
 
 
 def test_without_steps_there_are_no_levels():

@@ -106,13 +106,15 @@ class _Backward:
         sums = edge_sum(weights, self.inputs.wave_context, self.chunk.index)
         self.grads.position_value[head].addmm_(turn(sums, self.wave, forward=False).T, given)
         on_relative = given @ projection.T
-        self.grads.wave_query[self.chunk.part] += turn_gradient(on_relative, sums, forward=False)
+        if self.with_positions:
+            self.grads.wave_query[self.chunk.part] += turn_gradient(on_relative, sums, forward=False)
         parts = [given, turn(on_relative, self.wave, forward=True)]
         if self.inputs.with_offset:
             on_place = self.given.offset[:, head]
-            self.on_coverage -= (on_place * self.inputs.place_query[self.chunk.part]).sum(1)
-            self.grads.place_query[self.chunk.part].addcmul_(self.chunk.coverage[:, None], on_place, value=-1)
             parts.append(on_place)
+            if self.with_positions:
+                self.on_coverage -= (on_place * self.inputs.place_query[self.chunk.part]).sum(1)
+                self.grads.place_query[self.chunk.part].addcmul_(self.chunk.coverage[:, None], on_place, value=-1)
         return parts
 
     def _query(self, head: int, on_logits: Tensor, keys: Tensor, asked: Tensor) -> None:
@@ -120,7 +122,8 @@ class _Backward:
         part = self.chunk.part
         self.grads.query[part, head] = edge_sum(on_logits, keys, self.chunk.index)
         on_turned = edge_sum(on_logits, self.inputs.wave_context, self.chunk.index)
-        self.grads.wave_query[part] += turn_gradient(on_turned, asked, forward=True)
+        if self.with_positions:
+            self.grads.wave_query[part] += turn_gradient(on_turned, asked, forward=True)
         on_asked = turn(on_turned, self.wave, forward=False)
         self.grads.probe[part, head] = on_asked @ self.inputs.position_key[head].T
         self.grads.position_key[head].addmm_(self.inputs.probe[part, head].T, on_asked)

@@ -72,9 +72,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 def _differentiate(ctx: Any, *grad_outputs: Tensor) -> tuple[Any, ...]:
     saved = ctx.saved_tensors
     with_positions = any(ctx.needs_input_grad[place] for place in POSITIONS)
-    grads = neighbor_attention_backward_op(
-        *saved, *ctx.options, with_positions, *(grad.contiguous() for grad in grad_outputs)
-    )
+    grads = neighbor_attention_backward_op(*saved, *ctx.options, with_positions, *(grad.contiguous() for grad in grad_outputs))
     on_measure = None if saved[len(FLOATS)] is None else grads[-1]
     return (*grads[:-1], on_measure, None, None, *[None] * len(ctx.options))
 
