@@ -11,7 +11,7 @@ BENCH_FLAGS ?=
 BACKEND_TESTS := -q -m backend tests/graph $(wildcard tests/nn/test_propagate*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-backends lint format types contracts docs bench clean
+.PHONY: help setup demo test test-backends lint format types contracts docs notebooks bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -22,7 +22,7 @@ $(VENV)/.stamp: pyproject.toml constraints.txt
 	@echo "geogrid: setting up $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt torch
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[itk,demo,metrics,mnist,test,docs,dev]"
+	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[itk,demo,metrics,mnist,notebooks,test,docs,dev]"
 	@touch $@
 
 demo: setup  ## register a brain scan and write demo/report.html
@@ -70,6 +70,9 @@ contracts: setup  ## import direction
 docs: setup  ## the documentation site, in docs/_build/html
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
+notebooks: setup  ## run the notebooks in full and store what they show (about 10 minutes)
+	@$(BIN)/python notebooks/execute.py notebooks/*.ipynb
+
 bench: setup $(BENCH)/.stamp  ## compare with greedy and ANTs, and write docs/benchmarks.md
 	@$(BIN)/python tests/benchmarks/run.py --peer-python $(BENCH)/bin/python $(BENCH_FLAGS)
 	@$(BIN)/python tests/benchmarks/layers.py
@@ -81,5 +84,5 @@ $(BENCH)/.stamp: Makefile
 	@touch $@
 
 clean:  ## remove environments, caches and outputs
-	rm -rf $(VENV) $(BENCH) $(CLUSTER) $(PYTORCH3D) demo docs/_build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
-	find geogrid tests examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(BENCH) $(CLUSTER) $(PYTORCH3D) demo digits docs/_build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	find geogrid tests examples notebooks docs -name __pycache__ -type d -prune -exec rm -rf {} +
