@@ -213,7 +213,8 @@ def test_refusals():
     with refused("2 entries", "1 and 2"):
         _score(replace(scene, fixed=scene.fixed.entry(0)), trajectory)
     with refused("level 0", "336 points", "other clouds"):
-        _score(scene, TrajectoryBatch(scene.starts, (replace(trajectory.last, points=scene.level(1)),)))
+        last = replace(trajectory.last, points=scene.level(1), displacement=torch.zeros(scene.level(1).num_points, 2))
+        _score(scene, TrajectoryBatch(scene.starts, (last,)))
     with refused("level_weights"):
         _score(scene, trajectory, level_weights=(0.0, 0.0))
     with refused("mse, ncc or lncc", "mi"):
