@@ -31,6 +31,6 @@ class FeatureWarp(GeoReg):
     def __init__(self, config: GeoRegConfig) -> None:
         super().__init__(replace(config, learned_interpolation=False))
 
-    def make_step(self, channels: int) -> nn.Module:
+    def make_step(self, level: int) -> nn.Module:
         """The layer of a level that compares fixed and warped moving features."""
-        return WarpedFeatures(channels, self.config.dim, self.config.hidden)
+        return WarpedFeatures(self.config.channels[level], self.config.dim, self.config.at("hidden", level))

@@ -29,9 +29,10 @@ class GeoRegConfig:
         steps: refinement steps per level, the finest first; 0: interpolation only.
         in_channels: features of the clouds; 1 for images.
         num_blocks: residual blocks per level of the encoder.
-        heads: of the attention of g.
+        heads: of the attention of g, one number or one per level, the finest first; coarse levels have few points, so more
+            heads cost little there.
         head_channels: width of a head.
-        hidden: width of the convolutional head of g.
+        hidden: width of the convolutional head of g, one number or one per level.
         radius: of the attention of g, in units of a level's scale.
         learned_interpolation: whether h corrects what children inherit.
         matcher: whether g starts as a matcher (law e); otherwise it is the plain operator.
@@ -43,9 +44,9 @@ class GeoRegConfig:
     steps: tuple[int, ...]
     in_channels: int = 1
     num_blocks: int = 2
-    heads: int = 2
+    heads: int | tuple[int, ...] = 2
     head_channels: int = 8
-    hidden: int = 32
+    hidden: int | tuple[int, ...] = 32
     radius: float = 2.0
     learned_interpolation: bool = True
     matcher: bool = True
@@ -56,6 +57,15 @@ class GeoRegConfig:
             raise GeogridError(
                 f"steps: expected {len(self.channels)} numbers from 0 up, the last (coarsest) at least 1, got {self.steps}"
             )
+        for name in ("heads", "hidden"):
+            given = getattr(self, name)
+            if not isinstance(given, int) and len(given) != len(self.channels):
+                raise GeogridError(f"{name}: expected one number or {len(self.channels)}, one per level, got {given}")
+
+    def at(self, name: str, level: int) -> int:
+        """The number of heads, or the hidden width, of a level."""
+        given: int | tuple[int, ...] = getattr(self, name)
+        return given if isinstance(given, int) else given[level]
 
 
 class GeoReg(nn.Module):
@@ -92,9 +102,7 @@ class GeoReg(nn.Module):
         self.config = c = config
         self.encoder = PyramidEncoder(c.in_channels, c.channels, c.dim, c.num_blocks)
         self.moving_encoder = PyramidEncoder(c.in_channels, c.channels, c.dim, c.num_blocks) if c.two_encoders else None
-        self.refine = nn.ModuleList(
-            self.make_step(width) if steps else nn.Identity() for width, steps in zip(c.channels, c.steps, strict=True)
-        )
+        self.refine = nn.ModuleList(self.make_step(level) if steps else nn.Identity() for level, steps in enumerate(c.steps))
         self.interpolate = nn.ModuleList(
             Interpolate((coarse, fine), c.dim) for fine, coarse in zip(c.channels, c.channels[1:], strict=False)
         )
@@ -107,10 +115,11 @@ class GeoReg(nn.Module):
         """
         return DIRECT * self.config.radius + 0.1
 
-    def make_step(self, channels: int) -> nn.Module:
+    def make_step(self, level: int) -> nn.Module:
         """The layer g of a level."""
         c = self.config
-        return Refine(channels, c.dim, c.heads, c.head_channels, c.hidden, c.radius, matcher=c.matcher)
+        heads, hidden = c.at("heads", level), c.at("hidden", level)
+        return Refine(c.channels[level], c.dim, heads, c.head_channels, hidden, c.radius, matcher=c.matcher)
 
     def forward(
         self, fixed: PointCloud, moving: PointCloud, scale: float | None = None, starts: Sequence[AffineTransform] = ()

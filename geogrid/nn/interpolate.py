@@ -39,7 +39,9 @@ class Interpolate(nn.Module):
 
     def __init__(self, channels: tuple[int, int], dim: int, heads: int = 1, head_channels: int = 8, hidden: int = 16) -> None:
         super().__init__()
-        self.attention = NeighborAttention(channels, heads * head_channels, dim, heads=heads, cosine=True, temperature=4.0)
+        self.attention = NeighborAttention(
+            channels, heads * head_channels, dim, heads=heads, cosine=True, temperature=4.0, num_frequencies=8
+        )
         self.hidden = nn.Linear(heads * (head_channels + dim), hidden)
         self.out = nn.Linear(hidden, dim)
         self.choice = nn.Parameter(torch.zeros(heads))

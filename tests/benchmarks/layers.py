@@ -1,6 +1,6 @@
-"""Measures the layers and the neighbour searches, and puts the tables into docs/benchmarks.md.
+"""Measures the layers, the neighbour searches and the models, and puts the tables into docs/benchmarks.md.
 
-    python tests/benchmarks/layers.py [--tables attention,neighbors,sampling,density] [--threads 2] [--out FILE]
+    python tests/benchmarks/layers.py [--tables attention,neighbors,sampling,density,models,digits] [--threads 2] [--out FILE]
 
 Tables of the same title on the page are replaced, the others stay.
 """
@@ -15,13 +15,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.benchmarks import attention, density, neighbors, page, sampling  # noqa: E402
+from tests.benchmarks import attention, density, digits, models, neighbors, page, sampling  # noqa: E402
 
 SECTIONS: dict[str, Callable[[int], str]] = {
     "attention": lambda threads: attention.section(48, (27, 125), (1, 4), threads),
     "neighbors": neighbors.section,
     "sampling": lambda threads: sampling.section(10),
     "density": lambda threads: density.section(10),
+    "models": models.section,
+    "digits": lambda threads: digits.section(1600, 300, 3, workers=threads),
 }
 
 
