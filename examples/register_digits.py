@@ -29,8 +29,8 @@ from geogrid.spatial import PointCloud, to_cloud, to_images
 from geogrid.spatial.sampling import sample_cloud
 from geogrid.transforms import DisplacementField, StepBatch, TrajectoryBatch, own_displacement_lengths
 
-LOSS = TrajectoryLossConfig(diffusion=0.03, folding=4.0, level_weights=(1.0, 0.3, 0.3))
-STEPS, BATCH, RATE = 1500, 16, 1e-2
+LOSS = TrajectoryLossConfig(diffusion=0.03, folding=2.0, level_weights=(1.0, 0.3, 0.3))
+STEPS, BATCH, RATE = 1200, 16, 1e-2
 
 
 def train(model: GeoReg, digits: Digits, steps: int = STEPS, seed: int = 0, quiet: bool = False) -> GeoReg:
