@@ -140,7 +140,6 @@ def test_what_a_level_says_of_its_points(kind: str, dim: int) -> None:
     level = Level.of(cloud, 2.0)
     torch.testing.assert_close(level.log_measure.exp() * 2.0**dim, cloud.measure)
     torch.testing.assert_close(level.local_spacing.prod(1), cloud.measure)
-    assert level.width == cloud.spacing.amax(0).tolist()
     assert (level.neighborhood is None) == cloud.is_lattice
     for number, entry in enumerate(entries(cloud)):
         own = level.own_positions[cloud.rows(number)]
