@@ -19,7 +19,9 @@ SAME = 1e-6
 """Spacings by which lattices of a batch may differ and still share their weights."""
 
 
-def inherit_displacement(parents: Level, children: PointCloud, displacement: Tensor) -> Tensor:
+def inherit_displacement(
+    parents: Level, children: PointCloud, displacement: Tensor, neighborhood: Neighborhood | None = None
+) -> Tensor:
     r"""Carries a vector per parent to the children, so that whatever is affine in space stays exactly affine.
 
     From a lattice: multilinear interpolation, with linear extrapolation up to one spacing beyond the outermost parents, from
@@ -33,6 +35,7 @@ def inherit_displacement(parents: Level, children: PointCloud, displacement: Ten
         parents: the coarser level.
         children: points of the same entries. From lattice to lattice the axes must be parallel.
         displacement: ``(num_parents, channels)``.
+        neighborhood: what :meth:`Level.parents` gives for the children, where it is known already.
 
     Returns:
         ``(num_children, channels)``; differentiable in the displacement.
@@ -49,7 +52,7 @@ def inherit_displacement(parents: Level, children: PointCloud, displacement: Ten
     if coarse.is_lattice:
         index, weights = _corners(parents, children)
     else:
-        found = parents.parents(children.pos, children.batch)
+        found = parents.parents(children.pos, children.batch) if neighborhood is None else neighborhood
         places = [parents.in_spacings(p.pos, p.batch) for p in (coarse, children)]
         index, weights = found.index, fit_weights(places[0], places[1], found)
     return torch.einsum("nk,nkc->nc", weights.to(displacement.dtype), displacement[index])

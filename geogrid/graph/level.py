@@ -12,7 +12,7 @@ from geogrid.graph.lattice import lattice_window
 from geogrid.graph.neighborhood import Neighborhood
 from geogrid.graph.pooling import own_positions
 from geogrid.graph.search import knn, radius
-from geogrid.spatial import Grid, PointCloud
+from geogrid.spatial import PointCloud
 
 ON_POINT = 1e-3
 """How near a place must be to a lattice point, in spacings, to have its coordinate."""
@@ -29,6 +29,7 @@ class Level:
             lattices, which do not need it.
 
     Example:
+        >>> from geogrid.spatial import Grid
         >>> grid = Grid((4, 3), torch.eye(3))
         >>> level = Level.of(PointCloud.on_lattices([grid, grid]), scale=1.0)
         >>> query, batch = torch.tensor([[0.0, 0.3], [0.0, 0.3]]), torch.tensor([0, 1])
@@ -145,8 +146,7 @@ class Level:
     def _window_of_stack(self, query: Tensor, batch: Tensor, reach: float) -> Neighborhood:
         """All entries at once, in the axes of their lattices, where distances are the same."""
         grid = self.points.lattices[0]
-        straight = Grid(grid.shape, torch.diag(torch.cat([grid.spacing, torch.ones(1, dtype=torch.float64)])))
-        found = lattice_window(straight, self.lattice_index(query, batch) * grid.spacing.to(query.device), reach)
+        found = lattice_window(grid.straight(), self.lattice_index(query, batch) * grid.spacing.to(query.device), reach)
         first = (batch * grid.num_points)[:, None]
         return Neighborhood((found.index + first) * found.mask, found.mask, self.points.num_points).compact()
 

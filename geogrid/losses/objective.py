@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from geogrid.losses.lncc import LocalCorrelation
-from geogrid.losses.smoothness import bending_loss, diffusion_loss, folding_loss
+from geogrid.losses.smoothness import smoothness_loss
 from geogrid.spatial import Grid, Image, map_points, pool_image
 from geogrid.spatial.lattice import inheritance_matrices, place_children
 from geogrid.spatial.sampling import normalization, sample_normalized
@@ -96,15 +96,9 @@ class Objective:
 
     def smoothness(self, step: Step) -> Tensor:
         """The weighted smoothness terms of one step, at its own points."""
-        u, grid, config = step.displacement, step.points, self.config
-        total = u.new_zeros(())
-        if config.diffusion:
-            total = total + config.diffusion * config.growth**step.level * diffusion_loss(u, grid)
-        if config.bending:
-            total = total + config.bending * float(grid.spacing.max()) ** 2 * bending_loss(u, grid)
-        if config.folding:
-            total = total + config.folding * folding_loss(u, grid, config.folding_margin)
-        return total
+        config = self.config
+        diffusion = config.diffusion * config.growth**step.level
+        return smoothness_loss(step.displacement, step.points, diffusion, config.bending, config.folding, config.folding_margin)
 
     def level(self, level: int) -> _LevelPair:
         """The pair at a level's scale; made on first use, kept until :meth:`forget`."""

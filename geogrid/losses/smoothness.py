@@ -48,6 +48,29 @@ def bending_loss(displacement: Tensor, grid: Grid) -> Tensor:
     return total
 
 
+def smoothness_loss(
+    displacement: Tensor, grid: Grid, diffusion: float, bending: float, folding: float, folding_margin: float
+) -> Tensor:
+    """The weighted sum of the three terms; bending energy times the squared spacing, so that none has a unit.
+
+    Args:
+        displacement: ``(..., dim, *grid.shape)`` in mm along the world axes.
+        grid: where it is given.
+        diffusion: weight of :func:`diffusion_loss`.
+        bending: weight of :func:`bending_loss`.
+        folding: weight of :func:`folding_loss`.
+        folding_margin: its margin.
+    """
+    total = displacement.new_zeros(())
+    if diffusion:
+        total = total + diffusion * diffusion_loss(displacement, grid)
+    if bending:
+        total = total + bending * float(grid.spacing.max()) ** 2 * bending_loss(displacement, grid)
+    if folding:
+        total = total + folding * folding_loss(displacement, grid, folding_margin)
+    return total
+
+
 def folding_loss(displacement: Tensor, grid: Grid, margin: float = 0.3) -> Tensor:
     r"""Mean of :math:`\max(0, m - \det(I + \nabla u))^2` over the corners of the grid's cells; no unit.
 

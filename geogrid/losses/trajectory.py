@@ -11,8 +11,8 @@ from torch import Tensor
 from geogrid.errors import GeogridError
 from geogrid.graph import pool_cloud
 from geogrid.losses.dissimilarity import lncc_loss, mse_loss, ncc_loss
-from geogrid.losses.smoothness import bending_loss, diffusion_loss, folding_loss
-from geogrid.spatial import Grid, PointCloud
+from geogrid.losses.smoothness import smoothness_loss
+from geogrid.spatial import PointCloud
 from geogrid.spatial.sampling import sample_cloud
 from geogrid.transforms import StepBatch, TrajectoryBatch
 
@@ -81,6 +81,7 @@ class TrajectoryLoss:
         config: weights; the default is meant for intensities in [0, 1].
 
     Example:
+        >>> from geogrid.spatial import Grid
         >>> from geogrid.transforms import AffineTransform
         >>> ramp = torch.arange(16.0).reshape(16, 1) / 16
         >>> cloud = PointCloud.on_lattices([Grid((4, 4), torch.eye(3))], ramp)
@@ -148,17 +149,11 @@ class TrajectoryLoss:
 
     def _smoothness(self, displacement: Tensor, points: PointCloud) -> Tensor:
         """Of stackable entries; where they are turned apart, in their own axes, so that one grid stands for them all."""
-        config, total, grid, u = self.config, displacement.new_zeros(()), points.lattices[0], displacement
+        config, grid, u = self.config, points.lattices[0], displacement
         if not bool((points.frame == points.frame[:1]).all()):
-            grid = Grid(grid.shape, torch.diag(torch.cat([points.spacing[0], torch.ones(1).double()])))
+            grid = grid.straight()
             u = (points.frame.mT.to(u) @ u.flatten(2)).reshape(u.shape)
-        if config.diffusion:
-            total = total + config.diffusion * diffusion_loss(u, grid)
-        if config.bending:
-            total = total + config.bending * float(grid.spacing.max()) ** 2 * bending_loss(u, grid)
-        if config.folding:
-            total = total + config.folding * folding_loss(u, grid, config.folding_margin)
-        return total
+        return smoothness_loss(u, grid, config.diffusion, config.bending, config.folding, config.folding_margin)
 
 
 def _pool_pair(trajectory: TrajectoryBatch, fixed: PointCloud, moving: PointCloud) -> list[tuple[PointCloud, PointCloud]]:

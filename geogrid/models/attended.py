@@ -54,7 +54,7 @@ def attended(model: GeoReg, fixed: PointCloud, moving: PointCloud, point: Tensor
     if fixed.num_entries != 1 or moving.num_entries != 1:
         raise GeogridError(f"fixed, moving: expected one entry each, got {fixed.num_entries} and {moving.num_entries}")
     scale, start = finest_scale_of(fixed, moving), AffineTransform.identity(fixed.dim)
-    pyramids = model.encoder(fixed, scale), (model.moving_encoder or model.encoder)(moving, scale)
+    pyramids = model.encode(fixed, moving, scale)
     frames = Frames.of(pyramids[0].levels[0].points, [start])
     found, before = [], torch.zeros_like(pyramids[0].levels[-1].points.pos)
     for step in model.decode(*pyramids, [start]):

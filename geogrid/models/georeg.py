@@ -139,9 +139,11 @@ class GeoReg(nn.Module):
             raise GeogridError(f"moving: expected {fixed.num_entries} entries like fixed, got {moving.num_entries}")
         scale = finest_scale_of(fixed, moving) if scale is None else scale
         starts = tuple(starts) or (AffineTransform.identity(fixed.dim),) * fixed.num_entries
-        fixed_pyramid = self.encoder(fixed, scale)
-        moving_pyramid = (self.moving_encoder or self.encoder)(moving, scale)
-        return TrajectoryBatch(starts, tuple(self.decode(fixed_pyramid, moving_pyramid, starts)))
+        return TrajectoryBatch(starts, tuple(self.decode(*self.encode(fixed, moving, scale), starts)))
+
+    def encode(self, fixed: PointCloud, moving: PointCloud, scale: float) -> tuple[Pyramid, Pyramid]:
+        """The pyramids of fixed and moving clouds, each encoded alone; ``scale`` is the finest, s_0, in mm."""
+        return self.encoder(fixed, scale), (self.moving_encoder or self.encoder)(moving, scale)
 
     def decode(self, fixed: Pyramid, moving: Pyramid, starts: Sequence[AffineTransform]) -> list[StepBatch]:
         """The steps, coarse to fine."""

@@ -60,8 +60,8 @@ class Interpolate(nn.Module):
         Returns:
             ``(num_children, dim)`` in mm.
         """
-        inherited = inherit_displacement(parents, children.points, displacement)
         table = parents.parents(children.points.pos, children.points.batch)
+        inherited = inherit_displacement(parents, children.points, displacement, table)
         places = (parents.points.pos + displacement.detach(), children.points.pos + inherited.detach())
         found = self.attention(x, places, table, parents.log_measure, return_attention=True, scale=children.scale)
         delta = choose(found, table, displacement, inherited)

@@ -119,6 +119,10 @@ class Grid:
         affine[:-1, :-1] /= part
         return Grid(tuple(n * p for n, p in zip(self.shape, parts, strict=True)), affine)
 
+    def straight(self) -> Grid:
+        """A lattice of the same shape and spacing with its axes along the world's and its first point at the origin."""
+        return Grid(self.shape, torch.diag(torch.cat([self.spacing, torch.ones(1, dtype=torch.float64)])))
+
     def transformed(self, matrix: Tensor) -> Grid:
         """The same lattice after the rigid motion ``matrix``, ``(dim + 1, dim + 1)``, of the world."""
         return Grid(self.shape, matrix.to(torch.float64) @ self.affine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -166,7 +167,7 @@ class PointCloud:
         """Whether the points are those of lattices."""
         return bool(self.lattices)
 
-    @property
+    @cached_property
     def stackable(self) -> bool:
         """Whether all entries are lattices of one shape and spacing, so that their values fit into one array."""
         shapes = {grid.shape for grid in self.lattices}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from geogrid.errors import GeogridError
 from geogrid.spatial.lattice import apply_per_axis, linear_matrix
-from geogrid.spatial.points import PointCloud
+from geogrid.spatial.points import PointCloud, for_each_distinct
 
 
 def resample_cloud(cloud: PointCloud, spacing: float | Sequence[float]) -> PointCloud:
@@ -44,13 +44,13 @@ def resample_cloud(cloud: PointCloud, spacing: float | Sequence[float]) -> Point
     groups, parts = [_whole(ratio) for ratio in ratios], [_whole(1 / ratio) for ratio in ratios]
     shape = cloud.lattices[0].shape
     _check_ratios(ratios, groups, parts, shape)
-    grids = {id(grid): grid.pool(groups).split(parts) for grid in cloud.lattices}
+    grids = for_each_distinct(cloud.lattices, lambda grid: grid.pool(groups).split(parts))
     x = None
     if cloud.x is not None:
         matrices = [_matrix(n, g, p).to(cloud.x) for n, g, p in zip(shape, groups, parts, strict=True)]
         stacked = apply_per_axis(matrices, cloud.to_lattice(cloud.x).flatten(0, 1))
         x = stacked.unflatten(0, (cloud.num_entries, -1)).movedim(1, -1).flatten(0, -2)
-    return PointCloud.on_lattices([grids[id(grid)] for grid in cloud.lattices], x, cloud.pos.device)
+    return PointCloud.on_lattices(grids, x, cloud.pos.device)
 
 
 def _whole(ratio: float) -> int:
