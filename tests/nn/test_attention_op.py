@@ -12,7 +12,7 @@ from torch import Tensor
 from geogrid import GeogridError
 from geogrid.graph import Neighborhood
 from geogrid.nn import NeighborAttention, functional, neighbor_attention
-from geogrid.nn.ops import attention_chunks, edges
+from geogrid.nn.ops import attention_tables, edges
 from geogrid.nn.ops.neighbor_attention import neighbor_attention_backward_op, neighbor_attention_op
 from tests.nn.cases import LAYERS, gradients, make_layer, make_scene, relative, total
 
@@ -98,7 +98,7 @@ def test_memory_bounds_the_chunks() -> None:
     given = arguments()
     for memory, count in ((1, 6), (1 << 30, 1)):
         given[15] = memory
-        assert len(list(attention_chunks.Inputs(*given).chunks())) == count
+        assert len(list(attention_tables.Inputs(*given).chunks())) == count
 
 
 def test_nothing_over_edges_is_kept_for_the_backward_pass() -> None:
@@ -150,7 +150,7 @@ def test_any_one_position_or_the_measure_alone_has_its_gradient(place: int) -> N
 
 def test_positions_that_are_not_asked_for_get_zeros() -> None:
     given = arguments()
-    names = [*attention_chunks.FLOATS, "log_measure"]
+    names = [*attention_tables.FLOATS, "log_measure"]
     outputs = [
         torch.ones_like(part) for part in neighbor_attention_op(*(g.detach() if isinstance(g, Tensor) else g for g in given))
     ]
@@ -168,7 +168,7 @@ def test_gathered_products_equal_those_in_place(monkeypatch: pytest.MonkeyPatch)
     scene = make_scene(layer).differentiable()
     expected = gradients(total(scene.run(layer)), scene, layer)
     monkeypatch.setattr(edges, "gathers_nothing", lambda like: False)
-    monkeypatch.setattr(attention_chunks, "gathers_nothing", lambda like: False)
+    monkeypatch.setattr(attention_tables, "gathers_nothing", lambda like: False)
     found = gradients(total(scene.run(layer)), scene, layer)
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, expected[name], atol=1e-11, rtol=1e-9)

@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from geogrid.nn import cost as cost_volume
 from geogrid.nn.fourier import turn, turn_gradient
-from geogrid.nn.ops.attention_chunks import FLOATS, Chunk, Floats, Inputs
+from geogrid.nn.ops.attention_chunks import Chunk
+from geogrid.nn.ops.attention_tables import Gradients, Inputs, Outputs
 from geogrid.nn.ops.edges import Transpose, edge_dot, edge_sum
 from geogrid.nn.taper import FADE, RIM
-
-
-@dataclass(frozen=True)
-class Gradients(Floats):
-    """Gradients of the float inputs, in their order."""
-
-    log_measure: Tensor
-
-    @classmethod
-    def zeros(cls, inputs: Inputs) -> Gradients:
-        """Zeros in the shapes of the inputs."""
-        shapes = [getattr(inputs, name).shape for name in FLOATS]
-        return cls(*(inputs.key.new_zeros(shape) for shape in [*shapes, (len(inputs.key),)]))
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Gradients of the outputs, or a range of them."""
-
-    update: Tensor
-    coverage: Tensor
-    offset: Tensor
-    cost: Tensor
-    weights: Tensor
-
-    def __getitem__(self, part: slice) -> Outputs:
-        return Outputs(self.update[part], self.coverage[part], self.offset[part], self.cost[part], self.weights[part])
 
 
 def backward(inputs: Inputs, given: Outputs, with_positions: bool = True) -> Gradients:

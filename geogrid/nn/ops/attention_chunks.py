@@ -2,78 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-
 import torch
 from torch import Tensor
 
 from geogrid.nn import cost as cost_volume
 from geogrid.nn.fourier import turn
-from geogrid.nn.ops.edges import check_range, edge_dot, edge_sum, gathers_nothing
+from geogrid.nn.ops.attention_tables import Inputs, allocate
+from geogrid.nn.ops.edges import check_range, edge_dot, edge_sum
 from geogrid.nn.taper import coverage, inside, rim
-
-EDGES_IN_CACHE = 1 << 16
-"""Edges per chunk at which the tables of a chunk stay in a processor's cache."""
-
-
-@dataclass(frozen=True)
-class Floats:
-    """One tensor for each float input that is always there."""
-
-    query: Tensor
-    probe: Tensor
-    key: Tensor
-    value: Tensor
-    wave_query: Tensor
-    wave_context: Tensor
-    position_key: Tensor
-    position_value: Tensor
-    place_query: Tensor
-    place_context: Tensor
-
-
-FLOATS = tuple(field.name for field in fields(Floats))
-"""Inputs that have gradients, besides ``log_measure``."""
-
-
-@dataclass(frozen=True)
-class Inputs(Floats):
-    """What the op takes; see :func:`geogrid.nn.functional.neighbor_attention`."""
-
-    log_measure: Tensor | None
-    index: Tensor
-    mask: Tensor
-    radius: float
-    cost_width: Sequence[float]
-    memory: int
-    with_weights: bool
-    with_offset: bool
-
-    @property
-    def heads(self) -> int:
-        """Number of heads."""
-        return self.query.shape[1]
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is no edge at all."""
-        return self.index.numel() == 0 or len(self.key) == 0
-
-    def tables(self) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of each head, as rows without gaps."""
-        return [(self.key[:, h].contiguous(), self.value[:, h].contiguous()) for h in range(self.heads)]
-
-    def chunks(self) -> Iterator[slice]:
-        """Ranges of queries whose temporary tables fit into the memory."""
-        num_query, k = self.index.shape
-        floats = 12 + (6 * len(self.cost_width) + 4 * 3 ** len(self.cost_width) if self.cost_width else 0)
-        floats += 4 * self.place_query.shape[1] + self.heads
-        if not gathers_nothing(self.query):
-            floats += 2 * (self.key.shape[2] + self.value.shape[2] + 2 * self.wave_context.shape[1])
-        per_query = k * (32 + floats * self.query.element_size())
-        size = max(1, min(self.memory // max(per_query, 1), EDGES_IN_CACHE // max(k, 1)))
-        return (slice(first, min(first + size, num_query)) for first in range(0, num_query, size))
 
 
 class Chunk:
@@ -155,16 +91,3 @@ def _attend(
         if inputs.with_offset:
             place = edge_sum(share, inputs.place_context, chunk.index)
             offset[part, head] = place.addcmul_(chunk.coverage[:, None], inputs.place_query[part], value=-1)
-
-
-def allocate(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Zeros of the shapes that :func:`forward` returns."""
-    (num_query, heads, _), k = inputs.query.shape, inputs.index.shape[1]
-    knots = 3 ** len(inputs.cost_width) if inputs.cost_width else 0
-    return (
-        inputs.query.new_zeros(num_query, heads, inputs.value.shape[2]),
-        inputs.query.new_zeros(num_query),
-        inputs.query.new_zeros(num_query, heads, inputs.place_query.shape[1] if inputs.with_offset else 0),
-        inputs.query.new_zeros(num_query, heads, knots),
-        inputs.query.new_zeros(num_query, k if inputs.with_weights else 0, heads),
-    )

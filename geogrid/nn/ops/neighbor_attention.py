@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from geogrid.nn.ops.attention_backward import Outputs, backward
-from geogrid.nn.ops.attention_chunks import FLOATS, Inputs, allocate, forward
+from geogrid.nn.ops import attention_backward, attention_chunks, attention_loops
+from geogrid.nn.ops.attention_tables import FLOATS, Inputs, Outputs, allocate
 
 NUM_TENSORS = len(FLOATS) + 3
 POSITIONS = tuple(place for place, name in enumerate((*FLOATS, "log_measure")) if name.startswith(("wave", "place", "log")))
@@ -33,7 +33,7 @@ def neighbor_attention_op(
         log_measure, index, mask, radius, cost_width, memory, with_weights, with_offset,
     )  # fmt: skip
     with torch.autocast(query.device.type, enabled=False):
-        return forward(inputs)
+        return (attention_loops if attention_loops.serves(inputs) else attention_chunks).forward(inputs)
 
 
 @neighbor_attention_op.register_fake
@@ -54,7 +54,11 @@ def neighbor_attention_backward_op(
         log_measure, index, mask, radius, cost_width, memory, with_weights, with_offset,
     )  # fmt: skip
     with torch.autocast(query.device.type, enabled=False):
-        grads = backward(inputs, Outputs(update, coverage, offset, cost, weights), with_positions)
+        given = Outputs(update, coverage, offset, cost, weights)
+        looped = attention_loops.serves(inputs) and not with_positions
+        grads = (
+            attention_loops.backward(inputs, given) if looped else attention_backward.backward(inputs, given, with_positions)
+        )
     return [*(getattr(grads, name) for name in FLOATS), grads.log_measure]
 
 
