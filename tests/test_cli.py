@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel as nib
@@ -310,6 +311,7 @@ def test_doctor_tells_versions_devices_and_searches(capsys: pytest.CaptureFixtur
     for name, reason in implementation_status().items():
         assert lines[f"neighbours by {name}"] == (reason or "ready")
     assert lines["neighbours by scipy"] == "ready"
+    assert lines["attention on cpu"].startswith("compiled" if find_spec("numba") else "torch operations; pip install")
 
 
 def test_doctor_tells_what_is_missing_and_how_to_get_it(

@@ -6,18 +6,14 @@ the result does not depend on how many there are.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
-
-Array = np.ndarray[Any, Any]
 
 _MATH = {"contract", "reassoc", "nsz", "arcp"}
 
 
 @njit(nogil=True, cache=True, fastmath=_MATH)
-def edges_of_query(  # type: ignore[no-untyped-def]
+def edges_of_query(
     i, index, mask, place_query, place_context, measure, per_radius, per_width, rim_slope, context, column, taper, mass
 ):  # pragma: no cover
     """Lists the neighbours that count, with their taper times measure and their part of each knot; gives their number.
@@ -59,7 +55,7 @@ def edges_of_query(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=_MATH)
-def weights_of_query(i, h, count, context, taper, asks, rows, logit, share):  # type: ignore[no-untyped-def]  # pragma: no cover
+def weights_of_query(i, h, count, context, taper, asks, rows, logit, share):  # pragma: no cover
     """Logits and weights of a query's neighbours in one head; the first columns of a row are what it is asked for."""
     asked, zero, highest = asks[i, h], asks.dtype.type(0), asks.dtype.type(0)
     for n in range(count):
@@ -77,7 +73,7 @@ def weights_of_query(i, h, count, context, taper, asks, rows, logit, share):  # 
 
 
 @njit(nogil=True, cache=True, fastmath=_MATH)
-def attend(  # type: ignore[no-untyped-def]
+def attend(
     first, last, asks, rows, place_query, place_context, measure, index, mask, per_radius, per_width, fade, rim_slope, half,
     with_offset, sums, coverage, offset, cost, weights,
 ):  # fmt: skip  # pragma: no cover
@@ -126,7 +122,7 @@ def attend(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=_MATH)
-def gradients_of_queries(  # type: ignore[no-untyped-def]
+def gradients_of_queries(
     first, last, asks, rows, place_query, place_context, measure, index, mask, per_radius, per_width, fade, rim_slope, half,
     on_sums, on_offset, on_cost, on_weights, on_asks, waved, share_of, slope_of,
 ):  # fmt: skip  # pragma: no cover
@@ -183,7 +179,7 @@ def gradients_of_queries(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def seen_from_context(index, mask, num_context, start, order):  # type: ignore[no-untyped-def]  # pragma: no cover
+def seen_from_context(index, mask, num_context, start, order):  # pragma: no cover
     """Lists the valid edges of each context point, in the order of the table: ``order[start[j] : start[j + 1]]``."""
     for i in range(index.shape[0]):
         for k in range(index.shape[1]):
@@ -201,7 +197,7 @@ def seen_from_context(index, mask, num_context, start, order):  # type: ignore[n
 
 
 @njit(nogil=True, cache=True, fastmath=_MATH)
-def gradients_of_context(  # type: ignore[no-untyped-def]
+def gradients_of_context(
     first, last, start, order, k, offset, query, on_own, share_of, slope_of, on_key, on_value
 ):  # pragma: no cover
     """Adds the gradients of keys and values of a range of context points; ``offset`` is the first query of the chunk."""
