@@ -37,6 +37,7 @@ class GeoRegConfig:
         learned_interpolation: whether h corrects what children inherit.
         matcher: whether g starts as a matcher (law e); otherwise it is the plain operator.
         two_encoders: whether fixed and moving images have encoders of their own.
+        affine_levels: at how many of the coarsest levels the points of an image move together, affinely.
     """
 
     dim: int
@@ -51,6 +52,7 @@ class GeoRegConfig:
     learned_interpolation: bool = True
     matcher: bool = True
     two_encoders: bool = False
+    affine_levels: int = 0
 
     def __post_init__(self) -> None:
         if len(self.steps) != len(self.channels) or min(self.steps) < 0 or self.steps[-1] < 1:
@@ -119,7 +121,8 @@ class GeoReg(nn.Module):
         """The layer g of a level."""
         c = self.config
         heads, hidden = c.at("heads", level), c.at("hidden", level)
-        return Refine(c.channels[level], c.dim, heads, c.head_channels, hidden, c.radius, matcher=c.matcher)
+        affine = level >= len(c.channels) - c.affine_levels
+        return Refine(c.channels[level], c.dim, heads, c.head_channels, hidden, c.radius, matcher=c.matcher, affine=affine)
 
     def forward(
         self, fixed: PointCloud, moving: PointCloud, scale: float | None = None, starts: Sequence[AffineTransform] = ()

@@ -10,6 +10,7 @@ from torch.nn.functional import leaky_relu
 
 from geogrid.graph import Level, Neighborhood
 from geogrid.nn.attention import AttentionOutput, NeighborAttention
+from geogrid.nn.consensus import affine_consensus
 from geogrid.nn.conv import ContinuousConv
 from geogrid.nn.convolve import convolve
 from geogrid.nn.encoder import SLOPE
@@ -32,6 +33,10 @@ class Refine(nn.Module):
     (Appendix 6), so it is evaluated once (:meth:`own`) and used by every step. The direct term and the tied cosine logits make
     the untrained layer a matcher.
 
+    An ``affine`` step moves its points together: the head also says how far to trust each point, and the step is the affine
+    motion nearest to all :math:`\Delta u` (:func:`~geogrid.nn.consensus.affine_consensus`). Where scales are coarse, motion is
+    large and each point sees little, agreement is what finds turns and stretches.
+
     Args:
         channels: features of both images at this level.
         dim: 2 or 3.
@@ -41,6 +46,7 @@ class Refine(nn.Module):
         radius: of the attention, in units of the scale.
         direct: sum of the :math:`\alpha_h` at the start; 0 leaves the direct term out.
         matcher: whether queries and keys start tied and are compared by direction; otherwise the plain operator of Eq. 4-7.
+        affine: whether the points move together.
 
     Reference:
         Sideri-Lampretsa, Stolt-Ansó et al., arXiv 2412.13294, Eq. 4-7 and Appendix 6.
@@ -56,15 +62,16 @@ class Refine(nn.Module):
         radius: float = 2.0,
         direct: float = DIRECT,
         matcher: bool = True,
+        affine: bool = False,
     ) -> None:
         super().__init__()
-        self.radius, self.matcher = radius, matcher
+        self.radius, self.matcher, self.affine, self.dim = radius, matcher, affine, dim
         self.attention = NeighborAttention(
             channels, heads * head_channels, dim, heads=heads, radius=radius, cosine=matcher, tied=matcher,
             num_frequencies=8, bias=not matcher,
         )  # fmt: skip
         found = heads * (head_channels + (dim + 3**dim if matcher else 0))
-        self.head = MotionHead(channels, found, hidden, dim)
+        self.head = MotionHead(channels, found, hidden, dim, trust=affine)
         self.direct = nn.Parameter(torch.full((heads,), direct / heads)) if matcher and direct else None
 
     def own(self, x: Tensor, level: Level) -> Tensor:
@@ -88,11 +95,20 @@ class Refine(nn.Module):
         found = self._find(x, moving, fixed, place)
         temperature = self.attention.log_temperature
         if temperature is None or found.offset is None or found.cost is None:
-            plain: Tensor = self.head(found.update, own, fixed)
-            return plain
+            return self._together(self.head(found.update, own, fixed), fixed)
         cost = found.cost * (-temperature).exp()[:, None]
         change = self.head(torch.cat([found.update, found.offset.flatten(1) / scale, cost.flatten(1)], 1), own, fixed)
-        return change if self.direct is None else change + torch.einsum("h,nhd->nd", self.direct, found.offset)
+        if self.direct is not None:
+            direct = torch.einsum("h,nhd->nd", self.direct, found.offset)
+            change = change + torch.nn.functional.pad(direct, (0, int(self.affine)))
+        return self._together(change, fixed)
+
+    def _together(self, change: Tensor, fixed: Level) -> Tensor:
+        """Of an affine step the motion that the points agree on; the last column says how far to trust each."""
+        if not self.affine:
+            return change
+        trust = (change[:, self.dim] / fixed.scale).sigmoid()
+        return affine_consensus(fixed.points, change[:, : self.dim], trust * fixed.points.measure)
 
     def _find(self, x: tuple[Tensor, Tensor], moving: Level, fixed: Level, place: Tensor) -> AttentionOutput:
         """What every point finds; entries whose cost volumes have hats of other widths are asked one by one."""
@@ -123,14 +139,15 @@ class MotionHead(nn.Module):
         found: channels of what was found, y.
         hidden: width.
         dim: 2 or 3.
+        trust: whether there is one more output, how far to trust the displacement.
     """
 
-    def __init__(self, channels: int, found: int, hidden: int, dim: int) -> None:
+    def __init__(self, channels: int, found: int, hidden: int, dim: int, trust: bool = False) -> None:
         super().__init__()
         self.own = ContinuousConv(channels, hidden, dim)
         self.found = ContinuousConv(found, hidden, dim, bias=False)
         self.inner = ContinuousConv(hidden, hidden, dim)
-        self.out = nn.Linear(hidden, dim)
+        self.out = nn.Linear(hidden, dim + trust)
         nn.init.normal_(self.out.weight, std=1e-3)
         nn.init.zeros_(self.out.bias)
 

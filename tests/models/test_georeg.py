@@ -35,8 +35,9 @@ def test_steps_go_from_coarse_to_fine_as_configured(dim: int):
 
 
 @DIMS
-def test_a_batch_equals_its_pairs_one_by_one(dim: int):
-    model, (fixed, moving) = make_model(dim), pair(dim, 2)
+@pytest.mark.parametrize("affine_levels", [0, 2])
+def test_a_batch_equals_its_pairs_one_by_one(dim: int, affine_levels: int):
+    model, (fixed, moving) = make_model(dim, affine_levels=affine_levels), pair(dim, 2)
     both = model(fixed, moving)
     for number in range(2):
         alone = model(fixed.entry(number), moving.entry(number)).last.displacement
@@ -53,8 +54,9 @@ def test_pairs_of_other_sizes_can_share_a_batch(dim: int):
 
 
 @DIMS
-def test_a_rigid_motion_of_the_world_turns_the_answer_and_nothing_else(dim: int):
-    model, (fixed, moving) = make_model(dim), pair(dim)
+@pytest.mark.parametrize("affine_levels", [0, 2])
+def test_a_rigid_motion_of_the_world_turns_the_answer_and_nothing_else(dim: int, affine_levels: int):
+    model, (fixed, moving) = make_model(dim, affine_levels=affine_levels), pair(dim)
     motion = _motion(dim)
     there = model(fixed.moved(motion[None]), moving.moved(motion[None]))
     for step, turned in zip(model(fixed, moving).steps, there.steps, strict=True):
@@ -141,6 +143,18 @@ def test_feature_warp_takes_the_same_steps(dim: int):
     motion = _motion(dim)
     turned = model(*(cloud.moved(motion[None]) for cloud in pair(dim))).last.displacement
     torch.testing.assert_close(turned, trajectory.last.displacement @ motion[:-1, :-1].T.float(), atol=2e-3, rtol=0)
+
+
+@DIMS
+def test_points_of_affine_levels_move_together(dim: int):
+    fixed, moving = pair(dim)
+    model = make_model(dim, affine_levels=2, learned_interpolation=False)
+    for step in model(fixed, moving).steps:
+        ones = torch.ones_like(step.points.pos[:, :1])
+        fit = torch.cat([step.points.pos, ones], 1).double()
+        u = step.displacement.detach().double()
+        left = (u - fit @ torch.linalg.lstsq(fit, u).solution).norm() / u.norm()
+        assert (float(left) < 1e-4) == (step.level > 0 or not step.learned)
 
 
 @pytest.mark.parametrize(("preset", "low", "high"), [("mnist", 1e5, 2e5), ("paper3d", 3e6, 3.5e6), ("light3d", 3e5, 5e5)])
