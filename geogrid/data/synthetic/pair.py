@@ -1,0 +1,196 @@
+"""Pairs of images whose true correspondence is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geogrid.data.synthetic.boxes import centred_grid, covering_grid, voxel_box
+from geogrid.data.synthetic.canvas import Canvas
+from geogrid.data.synthetic.config import SyntheticConfig, WorldConfig
+from geogrid.data.synthetic.contrasts import random_contrast, related_contrast
+from geogrid.data.synthetic.deformations import random_deformation
+from geogrid.data.synthetic.draws import choice, rotation, uniform
+from geogrid.data.synthetic.maps import draw_map
+from geogrid.data.synthetic.scene import Scene, paint_scene
+from geogrid.data.synthetic.sliding import SlidingMotion
+from geogrid.data.synthetic.worlds import DRAWERS, World
+from geogrid.errors import GeogridError
+from geogrid.spatial import Grid, Image
+from geogrid.transforms import Composition
+from geogrid.transforms.transform import Transform
+
+
+@dataclass(frozen=True, eq=False)
+class SyntheticPair:
+    r"""A moving image of a world, and a fixed image of the same world seen at :math:`\phi(x)`, exact by construction.
+
+    Args:
+        fixed: the world at ``truth(x)``, with a contrast, bias, blur and noise of its own.
+        moving: the world.
+        fixed_twin: the fixed image free of noise, bias, blur and lesions.
+        moving_twin: the moving image likewise, and in the fixed image's contrast: take an image loss on these two.
+        fixed_labels: int32, the label at each voxel's middle.
+        moving_labels: int32.
+        displacement: ``(num_points, dim)`` true displacement of the fixed voxels' middles, mm, world axes.
+        truth: the map of fixed-space points to moving space, for any points.
+        fixed_scene: what the fixed image would show anywhere.
+        moving_scene: what the moving image would show anywhere.
+    """
+
+    fixed: Image
+    moving: Image
+    fixed_twin: Image
+    moving_twin: Image
+    fixed_labels: Image
+    moving_labels: Image
+    displacement: Tensor
+    truth: Composition
+    fixed_scene: Scene
+    moving_scene: Scene
+
+    @property
+    def dim(self) -> int:
+        """Number of space dimensions, 2 or 3."""
+        return self.fixed.dim
+
+
+def synthesize(
+    config: SyntheticConfig,
+    generator: torch.Generator,
+    *,
+    maps: Sequence[Image] = (),
+    fixed_grid: Grid | None = None,
+    moving_grid: Grid | None = None,
+    device: torch.device | str = "cpu",
+) -> SyntheticPair:
+    r"""Draws a world, two contrasts and a deformation, and takes both images.
+
+    With world intensities :math:`W` the moving image is :math:`W(y)` and the fixed image :math:`W(\phi(x))`, evaluated exactly
+    there: nothing is warped from one image to the other. Slices thicker than the finest spacing are averages of as many
+    evaluations through the slice as it has finest spacings.
+
+    Args:
+        config: what kind of pair.
+        generator: of all that is random: the same seed gives the same pair. One on the CPU serves every ``device``.
+        maps: label maps (:func:`read_label_maps`), needed for worlds of kind ``maps``.
+        fixed_grid: in place of the config's shape and spacing.
+        moving_grid: likewise; the middle of the fixed grid is sent to its middle, then moved.
+        device: where to compute, and where the results are.
+
+    Returns:
+        The pair.
+
+    Raises:
+        GeogridError: for worlds of kind ``maps`` without maps, and for grids or maps of another dimension.
+
+    Example:
+        >>> config = SyntheticConfig((32, 24), (1.0, 1.0))
+        >>> pair = synthesize(config, torch.Generator().manual_seed(0))
+        >>> pair.fixed.data.shape, pair.displacement.shape
+        (torch.Size([32, 24]), torch.Size([768, 2]))
+    """
+    fixed = fixed_grid or _grid(config.shape, config.spacing, config.oblique_degrees, generator)
+    moving = moving_grid or _grid(
+        config.moving_shape or config.shape, config.moving_spacing or config.spacing, config.oblique_degrees, generator
+    )
+    _check(config, maps, fixed, moving)
+    truth = random_deformation(config.deformation, fixed, moving, generator, device)
+    canvas = _canvas(truth(fixed.points(device)), fixed, moving, generator, device)
+    world = _draw_world(canvas, config.world, maps)
+    if config.world.visible_border:
+        world = _with_border(world, truth)
+    scenes = _scenes(canvas, world, config, fixed, moving, truth)
+    pictures = [_scan(s, g, config.contrast.thickness, generator) for s, g in zip(scenes, (fixed, moving), strict=True)]
+    points = fixed.points(device)
+    return SyntheticPair(
+        fixed=Image(pictures[0][0], fixed),
+        moving=Image(pictures[1][0], moving),
+        fixed_twin=Image(pictures[0][1], fixed),
+        moving_twin=Image(pictures[1][1], moving),
+        fixed_labels=Image(scenes[0].labels(points).reshape(fixed.shape), fixed),
+        moving_labels=Image(scenes[1].labels(moving.points(device)).reshape(moving.shape), moving),
+        displacement=truth(points) - points,
+        truth=truth,
+        fixed_scene=scenes[0],
+        moving_scene=scenes[1],
+    )
+
+
+def _grid(shape: Sequence[int], spacing: Sequence[float], oblique: tuple[float, float], generator: torch.Generator) -> Grid:
+    turn = rotation(generator, len(shape), uniform(generator, *oblique))
+    return centred_grid(shape, spacing, turn)
+
+
+def _check(config: SyntheticConfig, maps: Sequence[Image], fixed: Grid, moving: Grid) -> None:
+    if fixed.dim != moving.dim:
+        raise GeogridError(f"grids: expected two of the same dimension, got {fixed.dim}-D and {moving.dim}-D")
+    if "maps" in config.world.kinds and not maps:
+        raise GeogridError("maps: worlds of kind 'maps' need label maps, got none; read some with read_label_maps")
+
+
+def _canvas(moved: Tensor, fixed: Grid, moving: Grid, generator: torch.Generator, device: torch.device | str) -> Canvas:
+    """A lattice of the pair's finest spacing over all that either image sees, at most twice as wide as the moving image."""
+    low, high = voxel_box(moving, moving.frame)
+    along = moved.double().cpu() @ moving.frame
+    spare = (high - low) / 2
+    spacing = float(torch.cat([fixed.spacing, moving.spacing]).min())
+    pad = fixed.spacing.max() / 2
+    least = torch.maximum(torch.minimum(low, along.amin(0) - pad), low - spare)
+    most = torch.minimum(torch.maximum(high, along.amax(0) + pad), high + spare)
+    grid = covering_grid(moving.frame, least, most, spacing)
+    return Canvas(grid, moving.center, float((high - low).min()), generator, device)
+
+
+def _draw_world(canvas: Canvas, config: WorldConfig, maps: Sequence[Image]) -> World:
+    kind = choice(canvas.generator, config.kinds)
+    if kind == "maps":
+        return draw_map(canvas, maps, config)
+    num_labels = round(canvas.draw(*config.num_labels))
+    return DRAWERS[kind](canvas, num_labels, canvas.draw(*config.size))
+
+
+def _with_border(world: World, truth: Composition) -> World:
+    """Other tissue beyond the border of a sliding motion, as far as that is followed by nothing but an affine map."""
+    for motion, affine in zip(truth.transforms, truth.transforms[1:], strict=False):
+        if isinstance(motion, SlidingMotion):
+            back: Transform = affine.inverse()  # type: ignore[attr-defined]
+            points = world.grid.points(world.memberships.device)
+            return world.with_other_side((motion.distance(back(points)) >= 0).reshape(world.grid.shape))
+    return world
+
+
+def _scenes(
+    canvas: Canvas, world: World, config: SyntheticConfig, fixed: Grid, moving: Grid, truth: Composition
+) -> tuple[Scene, Scene]:
+    generator, settings = canvas.generator, config.contrast
+    strength = canvas.draw(*settings.texture)
+    first = random_contrast(world.num_labels, strength, generator)
+    second = related_contrast(first, choice(generator, settings.relation), strength, generator)
+    texture = canvas.fractal(max(16 * canvas.spacing, canvas.extent / 6), canvas.draw(0.0, 1.0), 1)[0]
+    return (
+        paint_scene(canvas, world, first, first, texture, settings, fixed, truth),
+        paint_scene(canvas, world, second, first, texture, settings, moving),
+    )
+
+
+def _scan(scene: Scene, grid: Grid, thickness: float, generator: torch.Generator) -> Tensor:
+    """The image and its twin, ``(2, *grid.shape)``; each the mean of evaluations across the thickness of a slice."""
+    counts = _evaluations(grid, scene.world.grid, thickness)
+    values = torch.stack([scene.intensities(points) for points in _through_slices(grid, counts, thickness, scene)]).mean(0)
+    return scene.noisy(values, generator).T.reshape(2, *grid.shape)
+
+
+def _evaluations(grid: Grid, world: Grid, thickness: float) -> list[int]:
+    return [max(1, round(thickness * float(step / world.spacing[0]))) for step in grid.spacing]
+
+
+def _through_slices(grid: Grid, counts: Sequence[int], thickness: float, scene: Scene) -> list[Tensor]:
+    """The grid's points at every place within a voxel at which it is evaluated."""
+    points = grid.points(scene.volumes.device)
+    places = [(torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5 for n in counts]
+    steps = torch.cartesian_prod(*places).reshape(-1, grid.dim) * thickness
+    return [points + (grid.affine[:-1, :-1] @ step).to(points) for step in steps]
