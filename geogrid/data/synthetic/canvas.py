@@ -45,8 +45,8 @@ class Canvas:
         return uniform(self.generator, low, high)
 
     def offsets(self) -> Tensor:
-        """From the middle of the field of view to the points, ``(num_points, dim)`` mm."""
-        return self.grid.points(self.device) - self.center.to(self.device).float()
+        """From the middle of the field of view to the points, ``(dim, num_points)`` mm."""
+        return (self.grid.points(self.device) - self.center.to(self.device).float()).T.contiguous()
 
     def noise(self, wavelength: float, channels: int) -> Tensor:
         """Smooth noise of unit variance, ``(channels, *shape)``."""
@@ -58,16 +58,17 @@ class Canvas:
 
     def bent(self, offsets: Tensor, amplitude: float, wavelength: float) -> Tensor:
         """Offsets moved by smooth noise of ``amplitude`` mm, so that what is drawn with them is not too regular."""
-        return offsets + amplitude * self.noise(wavelength, self.grid.dim).flatten(1).T
+        return offsets + amplitude * self.noise(wavelength, self.grid.dim).flatten(1)
 
     def ellipsoid(self, offsets: Tensor, center: Tensor, radii: Sequence[float]) -> Tensor:
         """About the depth in mm inside an ellipsoid that is turned at random, ``(*shape)``; negative outside."""
         dim = self.grid.dim
         turn = rotation(self.generator, dim, self.draw(0, 180)).to(offsets)
-        scaled = ((offsets - center.to(offsets)) @ turn) / torch.tensor(radii, device=offsets.device)
-        squared = scaled / torch.tensor(radii, device=offsets.device)
-        length = scaled.norm(dim=1)
-        depth = (1 - length) * length / squared.norm(dim=1).clamp_min(1e-6)
+        size = torch.tensor(radii, device=offsets.device)[:, None]
+        scaled = (turn @ (offsets - center.to(offsets)[:, None])) / size
+        length = scaled.square().sum(0).sqrt()
+        slope = (scaled / size).square().sum(0).sqrt()
+        depth = (1 - length) * length / slope.clamp_min(1e-6)
         shaped: Tensor = depth.reshape(self.grid.shape)
         return shaped
 

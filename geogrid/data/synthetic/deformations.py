@@ -30,8 +30,8 @@ def random_deformation(
     r"""Draws a map of fixed-space points to moving space: :math:`\phi = A \circ S \circ B \circ U`.
 
     First a smooth displacement U, then a fractal Brownian one B, a sliding motion S, an affine map A that also brings the
-    middle of the fixed grid to the middle of the moving grid. Parts of size 0 are left out. U and B are flows and checked, A and
-    S are invertible by construction, so the map is a bijection with a positive Jacobian determinant away from the sliding
+    middle of the fixed grid to the middle of the moving grid. Parts of size 0 are left out. U and B are flows and checked, A
+    and S are invertible by construction, so the map is a bijection with a positive Jacobian determinant away from the sliding
     border. The border is flat for S, so in fixed space it is bent by U and B.
 
     Args:

@@ -110,7 +110,7 @@ def _placement(canvas: Canvas, grid: Grid, config: WorldConfig) -> Tensor:
     spare = (torch.tensor(grid.shape) * grid.spacing - canvas.extent).clamp_min(0) / 2
     moved = torch.tensor([uniform(generator, -float(s), float(s)) for s in spare], dtype=torch.float64)
     start = grid.center + grid.frame @ moved
-    return canvas.offsets() @ linear.T.to(canvas.device).float() + start.to(canvas.device).float()
+    return canvas.offsets().T @ linear.T.to(canvas.device).float() + start.to(canvas.device).float()
 
 
 def _merged(labels: Tensor, config: WorldConfig, generator: torch.Generator) -> tuple[Tensor, int]:

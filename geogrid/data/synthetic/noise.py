@@ -63,8 +63,10 @@ def fractal_noise(
     """
     low, high = wavelengths
     shares = [0.5**octave for octave in range(1 + math.floor(math.log2(high / low) + 1e-9))]
-    parts = [share**hurst * smooth_noise(grid, high * share, channels, generator, device) for share in shares]
-    return torch.stack(parts).sum(0) / math.sqrt(sum(share ** (2 * hurst) for share in shares))
+    total = smooth_noise(grid, high, channels, generator, device)
+    for share in shares[1:]:
+        total.add_(smooth_noise(grid, high * share, channels, generator, device), alpha=share**hurst)
+    return total / math.sqrt(sum(share ** (2 * hurst) for share in shares))
 
 
 def _spline_matrix(place: Tensor) -> Tensor:

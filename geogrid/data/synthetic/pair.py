@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -33,8 +34,6 @@ class SyntheticPair:
         moving: the world.
         fixed_twin: the fixed image free of noise, bias, blur and lesions.
         moving_twin: the moving image likewise, and in the fixed image's contrast: take an image loss on these two.
-        fixed_labels: int32, the label at each voxel's middle.
-        moving_labels: int32.
         displacement: ``(num_points, dim)`` true displacement of the fixed voxels' middles, mm, world axes.
         truth: the map of fixed-space points to moving space, for any points.
         fixed_scene: what the fixed image would show anywhere.
@@ -45,8 +44,6 @@ class SyntheticPair:
     moving: Image
     fixed_twin: Image
     moving_twin: Image
-    fixed_labels: Image
-    moving_labels: Image
     displacement: Tensor
     truth: Composition
     fixed_scene: Scene
@@ -56,6 +53,16 @@ class SyntheticPair:
     def dim(self) -> int:
         """Number of space dimensions, 2 or 3."""
         return self.fixed.dim
+
+    @cached_property
+    def fixed_labels(self) -> Image:
+        """The label at the middle of each fixed voxel, int32; found when first asked for."""
+        return _labels(self.fixed_scene, self.fixed.grid)
+
+    @cached_property
+    def moving_labels(self) -> Image:
+        """The label at the middle of each moving voxel, int32; found when first asked for."""
+        return _labels(self.moving_scene, self.moving.grid)
 
 
 def synthesize(
@@ -99,21 +106,21 @@ def synthesize(
     )
     _check(config, maps, fixed, moving)
     truth = random_deformation(config.deformation, fixed, moving, generator, device)
-    canvas = _canvas(truth(fixed.points(device)), fixed, moving, generator, device)
+    points, other = fixed.points(device), moving.points(device)
+    moved = truth(points)
+    canvas = _canvas(moved, fixed, moving, generator, device)
     world = _draw_world(canvas, config.world, maps)
     if config.world.visible_border:
         world = _with_border(world, truth)
     scenes = _scenes(canvas, world, config, fixed, moving, truth)
-    pictures = [_scan(s, g, config.contrast.thickness, generator) for s, g in zip(scenes, (fixed, moving), strict=True)]
-    points = fixed.points(device)
+    views = zip(scenes, (fixed, moving), (points, other), (moved, other), strict=True)
+    pictures = [_scan(*view, config.contrast.thickness, generator) for view in views]
     return SyntheticPair(
         fixed=Image(pictures[0][0], fixed),
         moving=Image(pictures[1][0], moving),
         fixed_twin=Image(pictures[0][1], fixed),
         moving_twin=Image(pictures[1][1], moving),
-        fixed_labels=Image(scenes[0].labels(points).reshape(fixed.shape), fixed),
-        moving_labels=Image(scenes[1].labels(moving.points(device)).reshape(moving.shape), moving),
-        displacement=truth(points) - points,
+        displacement=moved - points,
         truth=truth,
         fixed_scene=scenes[0],
         moving_scene=scenes[1],
@@ -177,20 +184,22 @@ def _scenes(
     )
 
 
-def _scan(scene: Scene, grid: Grid, thickness: float, generator: torch.Generator) -> Tensor:
+def _labels(scene: Scene, grid: Grid) -> Image:
+    return Image(scene.labels(grid.points(scene.volumes.device)).reshape(grid.shape), grid)
+
+
+def _scan(scene: Scene, grid: Grid, points: Tensor, placed: Tensor, thickness: float, generator: torch.Generator) -> Tensor:
     """The image and its twin, ``(2, *grid.shape)``; each the mean of evaluations across the thickness of a slice."""
-    counts = _evaluations(grid, scene.world.grid, thickness)
-    values = torch.stack([scene.intensities(points) for points in _through_slices(grid, counts, thickness, scene)]).mean(0)
+    steps = _steps(grid, float(scene.world.grid.spacing[0]), thickness).to(points)
+    if len(steps) == 1:
+        values = scene.intensities(points, placed)
+    else:
+        values = torch.stack([scene.intensities(points + step) for step in steps]).mean(0)
     return scene.noisy(values, generator).T.reshape(2, *grid.shape)
 
 
-def _evaluations(grid: Grid, world: Grid, thickness: float) -> list[int]:
-    return [max(1, round(thickness * float(step / world.spacing[0]))) for step in grid.spacing]
-
-
-def _through_slices(grid: Grid, counts: Sequence[int], thickness: float, scene: Scene) -> list[Tensor]:
-    """The grid's points at every place within a voxel at which it is evaluated."""
-    points = grid.points(scene.volumes.device)
-    places = [(torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5 for n in counts]
-    steps = torch.cartesian_prod(*places).reshape(-1, grid.dim) * thickness
-    return [points + (grid.affine[:-1, :-1] @ step).to(points) for step in steps]
+def _steps(grid: Grid, finest: float, thickness: float) -> Tensor:
+    """From a voxel's middle to the places at which it is evaluated, ``(num_places, dim)`` mm."""
+    counts = [max(1, round(thickness * step / finest)) for step in grid.spacing.tolist()]
+    places = [((torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5) * thickness for n in counts]
+    return torch.cartesian_prod(*places).reshape(-1, grid.dim) @ grid.affine[:-1, :-1].T

@@ -44,9 +44,15 @@ class Scene:
         """Where ``(num_points, dim)`` points of the image lie in the world, mm."""
         return points if self.to_world is None else self.to_world(points)
 
-    def intensities(self, points: Tensor) -> Tensor:
-        """Of the image without noise and of its twin, ``(num_points, 2)``, at points ``(num_points, dim)`` in mm."""
-        shown = sample_lattice(self.volumes, self.world.grid.world_to_index(self.place(points)))
+    def intensities(self, points: Tensor, placed: Tensor | None = None) -> Tensor:
+        """Of the image without noise and of its twin, ``(num_points, 2)``.
+
+        Args:
+            points: ``(num_points, dim)`` in mm.
+            placed: ``place(points)``, where that is known already.
+        """
+        placed = self.place(points) if placed is None else placed
+        shown = sample_lattice(self.volumes, self.world.grid.world_to_index(placed))
         bias = sample_lattice(self.bias, self.bias_grid.world_to_index(points))[0]
         return torch.stack([shown[0] * bias, shown[1]], 1)
 

@@ -33,20 +33,21 @@ def smooth_deformation(velocity: Tensor, grid: Grid, points: Tensor, rms: float,
     Returns:
         The field; beyond its grid the displacement at the border goes on.
     """
-    steep = float(_steepness(velocity, grid))
-    amplitude = rms / max(_rms(_field(velocity, grid), points), 1e-30)
+    steep = _steepness(velocity, grid)
+    amplitude, displacement = rms / _size(velocity), velocity
     for _ in range(2):
-        amplitude *= rms / max(_rms(_field(_flow(velocity * amplitude, grid, steep * amplitude), grid), points), 1e-30)
-    displacement = _flow(velocity * amplitude, grid, steep * amplitude)
-    displacement = displacement * (rms / max(_rms(_field(displacement, grid), points), 1e-30))
-    while float(least_determinant(_field(displacement, grid))) < min_determinant:
+        displacement = _flow(velocity * amplitude, grid, steep * amplitude)
+        amplitude *= rms / max(_size(displacement), 1e-30)
+    moved = _field(displacement, grid)(points) - points
+    displacement = displacement * (rms / max(_size(moved.T), 1e-30))
+    while least_determinant(_field(displacement, grid)) < min_determinant:
         amplitude *= _SHRINK
         displacement = _flow(velocity * amplitude, grid, steep * amplitude)
     return _field(displacement, grid)
 
 
-def least_determinant(field: DisplacementField) -> Tensor:
-    """The least Jacobian determinant at the corners of the cells of a field, derivatives taken inside the cell, a scalar.
+def least_determinant(field: DisplacementField) -> float:
+    """The least Jacobian determinant at the corners of the cells of a field, derivatives taken inside the cell.
 
     A field is multilinear in a cell; in 2-D its determinant there is linear, so the corners tell the least value of all.
     """
@@ -58,8 +59,7 @@ def least_determinant(field: DisplacementField) -> Tensor:
         columns = [_at_corner(edge, axis, corner) for axis, edge in enumerate(edges)]
         derivative = torch.stack(columns, -1) @ to_index + torch.eye(dim).to(to_index)
         least.append(determinant(derivative).min())
-    smallest: Tensor = torch.stack(least).min()
-    return smallest
+    return float(torch.stack(least).min())
 
 
 def _at_corner(edge: Tensor, axis: int, corner: tuple[int, ...]) -> Tensor:
@@ -85,12 +85,12 @@ def _flow(velocity: Tensor, grid: Grid, steep: float) -> Tensor:
     return displacement
 
 
-def _steepness(velocity: Tensor, grid: Grid) -> Tensor:
+def _steepness(velocity: Tensor, grid: Grid) -> float:
     """A bound on the Lipschitz constant: the Frobenius norm of the steepest derivative of each axis."""
     slopes = [velocity.diff(dim=axis + 1).square().sum(0).max() / step**2 for axis, step in enumerate(grid.spacing.tolist())]
-    bound: Tensor = torch.stack(slopes).sum().sqrt()
-    return bound
+    return math.sqrt(float(torch.stack(slopes).sum()))
 
 
-def _rms(field: DisplacementField, points: Tensor) -> float:
-    return float((field(points) - points).square().sum(1).mean().sqrt())
+def _size(displacement: Tensor) -> float:
+    """Root mean square length of ``(dim, ...)`` vectors."""
+    return math.sqrt(float(displacement.square().sum(0).mean()))
