@@ -163,7 +163,8 @@ def apply_points(displacement: Path, points: Path, out: Path, coordinates: str, 
 )  # fmt: skip
 @click.option("--labels", type=IMAGE, help="Label map, or a folder of them, to take the anatomy from instead.")
 @click.option(
-    "--deformation", type=click.Choice(["affine", "smooth", "brownian", "sliding", "mixed"]), default="smooth", show_default=True
+    "--deformation", type=click.Choice(["affine", "smooth", "brownian", "sliding", "mixed"]), default="smooth",
+    show_default=True, help="What the true map is like.",
 )  # fmt: skip
 @click.option("--size-mm", type=float, default=5.0, show_default=True, help="Of the deformation: RMS, or shift, or slip.")
 @click.option(

@@ -12,11 +12,11 @@ from geogrid.data.synthetic.sliding import SlidingMotion
 from geogrid.data.synthetic.worlds import World
 
 __all__ = [
-    "ContrastConfig",
     "DEFORMATION_KINDS",
+    "PAIR_FILES",
+    "ContrastConfig",
     "DeformationConfig",
     "DeformationKind",
-    "PAIR_FILES",
     "PairFields",
     "Scene",
     "SlidingMotion",

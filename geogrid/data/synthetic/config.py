@@ -26,7 +26,7 @@ class WorldConfig:
         size: diameter of the body as a share of the field of view; above 1 the images show a part of it.
         zoom: enlargement of given maps.
         turn_degrees: by how much given maps are turned, about a random axis; half of them are mirrored, too.
-        drop: probability that a label of a given map becomes background.
+        drop: probability that a label of a given map becomes background; one always stays.
         visible_border: whether the two sides of a sliding border show different tissue, as organs that slide do.
 
     Raises:

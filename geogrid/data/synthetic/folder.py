@@ -67,8 +67,6 @@ def _numbers(option: str, text: str, dim: int) -> tuple[float, ...]:
 
 def _line(name: str, pair: SyntheticPair) -> str:
     length = pair.displacement.norm(dim=1)
-    shape = "x".join(map(str, pair.fixed.grid.shape))
-    return (
-        f"{name}  {shape}  {pair.fixed_scene.world.num_labels - 1} labels  displacement {float(length.square().mean().sqrt()):.2f} "
-        f"mm RMS, {float(length.max()):.2f} mm at most"
-    )
+    shape, labels = "x".join(map(str, pair.fixed.grid.shape)), pair.fixed_scene.world.num_labels - 1
+    size = float(length.square().mean().sqrt())
+    return f"{name}  {shape}  {labels} labels  displacement {size:.2f} mm RMS, {float(length.max()):.2f} mm at most"

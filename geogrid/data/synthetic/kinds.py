@@ -16,8 +16,8 @@ def deformation_kind(kind: DeformationKind, size_mm: float) -> DeformationConfig
     """Sizes that belong together.
 
     ``affine``: a shift by ``size_mm``, a turn by up to 20 degrees, scales of up to 1.2 per axis. ``smooth`` and ``brownian``:
-    displacements of that root mean square length. ``sliding``: a slip by ``size_mm`` and a smooth displacement of a third of it.
-    ``mixed``: everything but the slip.
+    displacements of that root mean square length. ``sliding``: a slip by ``size_mm`` and a smooth displacement of a third of
+    it. ``mixed``: everything but the slip.
 
     Args:
         kind: which one.

@@ -40,7 +40,7 @@ def read_label_maps(sources: Sequence[Source] | str | Path, spacing: float | Non
         >>> labels = torch.zeros(16, 16, dtype=torch.int32)
         >>> labels[4:12, 4:12] = 7
         >>> read_label_maps([(labels, torch.eye(3))], spacing=2.0)[0].data.shape
-        torch.Size([8, 8])
+        torch.Size([6, 6])
     """
     if isinstance(sources, str | Path):
         folder = Path(sources)
@@ -120,7 +120,8 @@ def _merged(labels: Tensor, config: WorldConfig, generator: torch.Generator) -> 
     count = min(len(numbers), round(uniform(generator, *config.num_labels)))
     order = torch.randperm(len(numbers), generator=generator, device=generator.device).cpu()
     merged = 1 + order % count
-    merged[torch.rand(len(numbers), generator=generator, device=generator.device).cpu() < config.drop] = 0
+    dropped = torch.rand(len(numbers), generator=generator, device=generator.device).cpu() < config.drop
+    merged[dropped & (order > 0)] = 0
     table = torch.zeros(int(numbers.max()) + 1, dtype=torch.int64)
     table[numbers.cpu()] = merged
     return table, 1 + count

@@ -16,10 +16,11 @@ from geogrid.data.synthetic.contrasts import random_contrast, related_contrast
 from geogrid.data.synthetic.deformations import random_deformation
 from geogrid.data.synthetic.draws import choice, rotation, uniform
 from geogrid.data.synthetic.maps import draw_map
-from geogrid.data.synthetic.scene import Scene, paint_scene
+from geogrid.data.synthetic.scene import Scene, paint_scene, scan
 from geogrid.data.synthetic.sliding import SlidingMotion
 from geogrid.data.synthetic.worlds import DRAWERS, World
 from geogrid.errors import GeogridError
+from geogrid.io import Storage
 from geogrid.spatial import Grid, Image
 from geogrid.transforms import Composition
 from geogrid.transforms.transform import Transform
@@ -114,7 +115,7 @@ def synthesize(
         world = _with_border(world, truth)
     scenes = _scenes(canvas, world, config, fixed, moving, truth)
     views = zip(scenes, (fixed, moving), (points, other), (moved, other), strict=True)
-    pictures = [_scan(*view, config.contrast.thickness, generator) for view in views]
+    pictures = [scan(*view, config.contrast.thickness, generator) for view in views]
     return SyntheticPair(
         fixed=Image(pictures[0][0], fixed),
         moving=Image(pictures[1][0], moving),
@@ -128,8 +129,10 @@ def synthesize(
 
 
 def _grid(shape: Sequence[int], spacing: Sequence[float], oblique: tuple[float, float], generator: torch.Generator) -> Grid:
+    """Stored along the axes closest to the world's, as files are after reading; a turn beyond 45 degrees swaps axes."""
     turn = rotation(generator, len(shape), uniform(generator, *oblique))
-    return centred_grid(shape, spacing, turn)
+    grid = centred_grid(shape, spacing, turn)
+    return Storage(grid.shape, grid.affine).grid()
 
 
 def _check(config: SyntheticConfig, maps: Sequence[Image], fixed: Grid, moving: Grid) -> None:
@@ -186,20 +189,3 @@ def _scenes(
 
 def _labels(scene: Scene, grid: Grid) -> Image:
     return Image(scene.labels(grid.points(scene.volumes.device)).reshape(grid.shape), grid)
-
-
-def _scan(scene: Scene, grid: Grid, points: Tensor, placed: Tensor, thickness: float, generator: torch.Generator) -> Tensor:
-    """The image and its twin, ``(2, *grid.shape)``; each the mean of evaluations across the thickness of a slice."""
-    steps = _steps(grid, float(scene.world.grid.spacing[0]), thickness).to(points)
-    if len(steps) == 1:
-        values = scene.intensities(points, placed)
-    else:
-        values = torch.stack([scene.intensities(points + step) for step in steps]).mean(0)
-    return scene.noisy(values, generator).T.reshape(2, *grid.shape)
-
-
-def _steps(grid: Grid, finest: float, thickness: float) -> Tensor:
-    """From a voxel's middle to the places at which it is evaluated, ``(num_places, dim)`` mm."""
-    counts = [max(1, round(thickness * step / finest)) for step in grid.spacing.tolist()]
-    places = [((torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5) * thickness for n in counts]
-    return torch.cartesian_prod(*places).reshape(-1, grid.dim) @ grid.affine[:-1, :-1].T

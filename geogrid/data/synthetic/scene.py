@@ -101,6 +101,25 @@ def paint_scene(
     return Scene(world, torch.stack([shown, volumes[1]]), bias, bias_grid, noise, to_world)
 
 
+def scan(scene: Scene, grid: Grid, points: Tensor, placed: Tensor, thickness: float, generator: torch.Generator) -> Tensor:
+    """The image and its twin, ``(2, *grid.shape)``; each voxel the mean of evaluations across the thickness of a slice.
+
+    Args:
+        scene: what there is to see.
+        grid: of the image.
+        points: those of the grid.
+        placed: ``scene.place(points)``.
+        thickness: of slices, as a share of their distance.
+        generator: of the noise.
+    """
+    steps = _steps(grid, float(scene.world.grid.spacing[0]), thickness).to(points)
+    if len(steps) == 1:
+        values = scene.intensities(points, placed)
+    else:
+        values = torch.stack([scene.intensities(points + step) for step in steps]).mean(0)
+    return scene.noisy(values, generator).T.reshape(2, *grid.shape)
+
+
 def _with_lesion(canvas: Canvas, values: Tensor) -> Tensor:
     radius = canvas.extent * canvas.draw(0.03, 0.1)
     offsets = canvas.bent(canvas.offsets(), 0.3 * radius, 2 * radius)
@@ -133,3 +152,10 @@ def _bias(canvas: Canvas, view: Grid, strength: float) -> tuple[Tensor, Grid]:
     field = smooth_noise(grid, longest * canvas.draw(0.8, 2.0), 1, canvas.generator, canvas.device)
     field = (field - field.min()) / (field.max() - field.min()).clamp_min(1e-12)
     return torch.exp(-strength * field), grid
+
+
+def _steps(grid: Grid, finest: float, thickness: float) -> Tensor:
+    """From a voxel's middle to the places at which it is evaluated, ``(num_places, dim)`` mm."""
+    counts = [max(1, round(thickness * step / finest)) for step in grid.spacing.tolist()]
+    places = [((torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5) * thickness for n in counts]
+    return torch.cartesian_prod(*places).reshape(-1, grid.dim) @ grid.affine[:-1, :-1].T

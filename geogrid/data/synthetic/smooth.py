@@ -77,7 +77,7 @@ def _field(displacement: Tensor, grid: Grid) -> DisplacementField:
 def _flow(velocity: Tensor, grid: Grid, steep: float) -> Tensor:
     """The displacement of the flow, ``(dim, *shape)``."""
     squarings = max(0, math.ceil(math.log2(max(steep, 1e-30) / _STEP)))
-    displacement = velocity / 2**squarings
+    displacement = velocity * 0.5**squarings
     start = grid.points(velocity.device)
     for _ in range(squarings):
         twice = _field(displacement, grid)(start + displacement.flatten(1).T) - start
