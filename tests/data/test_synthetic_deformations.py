@@ -53,6 +53,18 @@ def test_what_would_fold_is_scaled_down(dim: int) -> None:
 
 
 @pytest.mark.parametrize("dim", [2, 3])
+def test_between_the_corners_the_determinant_is_no_smaller(dim: int) -> None:
+    """Where the checked minimum is reached, at random places inside cells, by central differences of the map itself."""
+    grid = OBLIQUE[dim].straight()
+    velocity = fractal_noise(grid, (8.0, 32.0), 0.5, dim, torch.Generator().manual_seed(2)).double()
+    field = smooth_deformation(velocity, grid, grid.points().double(), 40.0, 0.3)
+    shares = torch.rand(20000, dim, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    places = grid.index_to_world(shares * (torch.tensor(grid.shape) - 1))
+    columns = [(field(places + 1e-5 * axis) - field(places - 1e-5 * axis)) / 2e-5 for axis in torch.eye(dim).double()]
+    assert float(torch.linalg.det(torch.stack(columns, -1)).min()) >= 0.3
+
+
+@pytest.mark.parametrize("dim", [2, 3])
 def test_the_least_determinant_of_an_affine_map_is_its_determinant(dim: int) -> None:
     grid = OBLIQUE[dim]
     matrix = torch.eye(dim) + 0.2 * torch.rand(dim, dim, generator=torch.Generator().manual_seed(0))
