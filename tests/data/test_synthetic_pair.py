@@ -181,7 +181,7 @@ def test_a_batch_as_clouds() -> None:
     for number, pair in enumerate(pairs):
         rows = fields["fixed"].rows(number)
         assert torch.equal(fields["fixed"].entry(number).x, pair.fixed.data.reshape(-1, 1))  # type: ignore[arg-type]
-        assert torch.equal(fields["moving_twin"].entry(number).x, pair.moving_twin.data.reshape(-1, 1))  # type: ignore[arg-type]
+        assert torch.equal(fields["moving_twin"][fields["moving"].rows(number)], pair.moving_twin.data.reshape(-1, 1))
         assert torch.equal(fields["displacement"][rows], pair.displacement)
         assert fields["fixed_labels"] is not None
         assert torch.equal(fields["fixed_labels"][rows], pair.fixed_labels.data.flatten())
@@ -206,7 +206,7 @@ def test_scattered_clouds(dim: int) -> None:
         assert bool(((index >= -0.5) & (index <= torch.tensor(image.grid.shape) - 0.5)).all())
         seen = getattr(pairs[0], f"{side}_scene").intensities(points)
         torch.testing.assert_close(cloud.entry(0).x, seen[:, :1].clamp(0, 1.2))
-        torch.testing.assert_close(fields[f"{side}_twin"].entry(0).x, seen[:, 1:].clamp(0, 1.2))  # type: ignore[literal-required]
+        torch.testing.assert_close(fields[f"{side}_twin"][:300], seen[:, 1:].clamp(0, 1.2))  # type: ignore[literal-required]
     points = fields["fixed"].entry(1).pos
     torch.testing.assert_close(pairs[1].truth(points) - points, fields["displacement"][300:])
 
@@ -220,6 +220,13 @@ def test_refusals() -> None:
         synthetic_batch([config(2), config(3)], 1, torch.Generator())
     with pytest.raises(GeogridError, match="kinds of one dimension"):
         synthetic_batch(config(2), 0, torch.Generator())
+    for mixed in ([], [make(config(2)), make(config(3))]):
+        with pytest.raises(GeogridError, match="all 2-D or all 3-D"):
+            pair_fields(mixed)
+        with pytest.raises(GeogridError, match="all 2-D or all 3-D"):
+            scattered_fields(mixed, 10, torch.Generator())
+    with pytest.raises(GeogridError, match="num_points"):
+        scattered_fields([make(config(2))], 0, torch.Generator())
 
 
 @pytest.mark.gpu

@@ -22,8 +22,8 @@ class PairFields(TypedDict):
     Args:
         fixed: one entry per pair, intensities as the only feature.
         moving: likewise.
-        fixed_twin: the fixed points with the twin's intensities.
-        moving_twin: the moving points with the twin's intensities.
+        fixed_twin: ``(num_fixed_points, 1)`` intensities of the fixed twin.
+        moving_twin: ``(num_moving_points, 1)`` intensities of the moving twin.
         displacement: ``(num_fixed_points, dim)`` truth in mm.
         fixed_labels: ``(num_fixed_points,)`` int32, or None where they were not asked for.
         moving_labels: ``(num_moving_points,)`` likewise.
@@ -31,8 +31,8 @@ class PairFields(TypedDict):
 
     fixed: PointCloud
     moving: PointCloud
-    fixed_twin: PointCloud
-    moving_twin: PointCloud
+    fixed_twin: Tensor
+    moving_twin: Tensor
     displacement: Tensor
     fixed_labels: Tensor | None
     moving_labels: Tensor | None
@@ -79,12 +79,13 @@ def pair_fields(pairs: Sequence[SyntheticPair], *, labels: bool = False) -> Pair
     Raises:
         GeogridError: for no pairs, or pairs of several dimensions.
     """
+    _check_pairs(pairs)
     fixed, moving = (PointCloud.from_images([getattr(p, side) for p in pairs]) for side in ("fixed", "moving"))
     return PairFields(
         fixed=fixed,
         moving=moving,
-        fixed_twin=fixed.with_features(_rows([p.fixed_twin for p in pairs])[:, None]),
-        moving_twin=moving.with_features(_rows([p.moving_twin for p in pairs])[:, None]),
+        fixed_twin=_rows([p.fixed_twin for p in pairs])[:, None],
+        moving_twin=_rows([p.moving_twin for p in pairs])[:, None],
         displacement=torch.cat([p.displacement for p in pairs]),
         fixed_labels=_rows([p.fixed_labels for p in pairs]) if labels else None,
         moving_labels=_rows([p.moving_labels for p in pairs]) if labels else None,
@@ -100,9 +101,13 @@ def scattered_fields(pairs: Sequence[SyntheticPair], num_points: int, generator:
         pairs: at least one, of one dimension.
         num_points: of each image.
         generator: of positions and noise.
+
+    Raises:
+        GeogridError: for no pairs, pairs of several dimensions, or no points.
     """
-    if not pairs or num_points < 1:
-        raise GeogridError(f"pairs, num_points: expected at least one of each, got {len(pairs)} and {num_points}")
+    _check_pairs(pairs)
+    if num_points < 1:
+        raise GeogridError(f"num_points: expected 1 or more, got {num_points}")
     fixed = [_scatter(p.fixed_scene, p.fixed.grid, num_points, generator) for p in pairs]
     moving = [_scatter(p.moving_scene, p.moving.grid, num_points, generator) for p in pairs]
     grids = [[getattr(p, side).grid for p in pairs] for side in ("fixed", "moving")]
@@ -112,12 +117,18 @@ def scattered_fields(pairs: Sequence[SyntheticPair], num_points: int, generator:
     return PairFields(
         fixed=clouds[0].with_features(values[0][:, :1]),
         moving=clouds[1].with_features(values[1][:, :1]),
-        fixed_twin=clouds[0].with_features(values[0][:, 1:]),
-        moving_twin=clouds[1].with_features(values[1][:, 1:]),
+        fixed_twin=values[0][:, 1:],
+        moving_twin=values[1][:, 1:],
         displacement=moved,
         fixed_labels=torch.cat([part[2] for part in fixed]),
         moving_labels=torch.cat([part[2] for part in moving]),
     )
+
+
+def _check_pairs(pairs: Sequence[SyntheticPair]) -> None:
+    dims = sorted({pair.dim for pair in pairs})
+    if len(dims) != 1:
+        raise GeogridError(f"pairs: expected at least one, all 2-D or all 3-D, got {len(pairs)} of dimensions {dims}")
 
 
 def _rows(images: Sequence[Image]) -> Tensor:

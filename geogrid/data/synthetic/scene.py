@@ -15,6 +15,7 @@ from geogrid.data.synthetic.draws import normal, uniform
 from geogrid.data.synthetic.noise import smooth_noise
 from geogrid.data.synthetic.worlds import World
 from geogrid.spatial import Grid, sample_lattice
+from geogrid.spatial.intensity import intensity_range
 from geogrid.spatial.lattice import apply_per_axis
 from geogrid.transforms.transform import Transform
 
@@ -80,6 +81,8 @@ def paint_scene(
 ) -> Scene:
     """Draws what a scanner adds to a contrast: blur, a bias field, structures that only this image shows.
 
+    Intensities come out on the scale to which real images are brought, dark 0 and bright 1.
+
     Args:
         canvas: of the world.
         world: the tissues.
@@ -95,10 +98,10 @@ def paint_scene(
     shown = volumes[0]
     for _ in range(round(uniform(canvas.generator, 0, config.missing))):
         shown = _with_lesion(canvas, shown)
-    shown = _blurred(shown, canvas.draw(*config.blur))
+    shown = _blurred(_scaled(shown), canvas.draw(*config.blur))
     bias, bias_grid = _bias(canvas, view, canvas.draw(*config.bias))
     noise = canvas.draw(*config.noise)
-    return Scene(world, torch.stack([shown, volumes[1]]), bias, bias_grid, noise, to_world)
+    return Scene(world, torch.stack([shown, _scaled(volumes[1])]), bias, bias_grid, noise, to_world)
 
 
 def scan(scene: Scene, grid: Grid, points: Tensor, placed: Tensor, thickness: float, generator: torch.Generator) -> Tensor:
@@ -126,6 +129,12 @@ def _with_lesion(canvas: Canvas, values: Tensor) -> Tensor:
     radii = [radius * canvas.draw(0.6, 1.4) for _ in range(canvas.grid.dim)]
     inside = canvas.cover(canvas.ellipsoid(offsets, canvas.scatter(0.35 * canvas.extent), radii))
     return values + inside * (canvas.draw(0, 1) - values)
+
+
+def _scaled(values: Tensor) -> Tensor:
+    """On the scale of :func:`geogrid.spatial.scale_intensities`: percentiles to 0 and 1, found on every other lattice point."""
+    low, high = intensity_range(values[(slice(None, None, 2),) * values.dim()].reshape(-1))
+    return (values - low) / max(high - low, 1e-6)
 
 
 def _blurred(values: Tensor, sigma: float) -> Tensor:
