@@ -13,13 +13,7 @@ PACKAGES = (
 
 def examine() -> list[tuple[str, str]]:
     """Names and findings: versions, devices, and the implementations of attention and neighbour search."""
-    return [
-        ("python", f"{platform.python_version()} on {platform.platform()}"),
-        *_versions(),
-        *_devices(),
-        _attention(),
-        *_searches(),
-    ]
+    return [("python", f"{platform.python_version()} on {platform.platform()}"), *_versions(), *_devices(), _attention(), *_searches()]
 
 
 def _versions() -> list[tuple[str, str]]:
