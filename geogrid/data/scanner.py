@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from geogrid.data.synthetic.draws import direction, rotation
 from geogrid.spatial import Grid, Image, sample_lattice
 from geogrid.spatial.pyramid import pool_values
 from geogrid.transforms import AffineTransform, Composition, DisplacementField, warp_image, warp_labels
@@ -78,15 +79,10 @@ def simulate_scan(
 def _motion(grid: Grid, degrees: float, shift: float, generator: torch.Generator) -> AffineTransform:
     """A rigid motion about the centre of a grid, by a turn about a random axis (3-D) and a shift in a random direction."""
     dim = grid.dim
-    axis = torch.randn(dim * (dim - 1) // 2, generator=generator, dtype=torch.float64)
-    skew = torch.zeros(dim, dim, dtype=torch.float64)
-    rows, columns = torch.triu_indices(dim, dim, offset=1)
-    skew[rows, columns] = axis / axis.norm() * math.radians(degrees)
-    linear = torch.linalg.matrix_exp(skew - skew.T)
-    direction = torch.randn(dim, generator=generator, dtype=torch.float64)
+    linear = rotation(generator, dim, degrees)
     matrix = torch.eye(dim + 1, dtype=torch.float64)
     matrix[:-1, :-1] = linear
-    matrix[:-1, -1] = grid.center - linear @ grid.center + shift * direction / direction.norm()
+    matrix[:-1, -1] = grid.center - linear @ grid.center + shift * direction(generator, dim)
     return AffineTransform(matrix)
 
 

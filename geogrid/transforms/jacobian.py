@@ -24,10 +24,10 @@ def jacobian_determinant(field: DisplacementField) -> Tensor:
             gradient[..., axis] = torch.gradient(field.displacement, dim=axis)[0]
     to_index = torch.linalg.inv(grid.affine[:-1, :-1]).to(gradient)
     derivative = gradient @ to_index + torch.eye(dim).to(gradient)
-    return _determinant(derivative)
+    return determinant(derivative)
 
 
-def _determinant(matrix: Tensor) -> Tensor:
+def determinant(matrix: Tensor) -> Tensor:
     """Written out: LAPACK takes ten times longer on millions of tiny matrices."""
     if matrix.shape[-1] == 2:
         return matrix[..., 0, 0] * matrix[..., 1, 1] - matrix[..., 0, 1] * matrix[..., 1, 0]

@@ -1,0 +1,225 @@
+"""Worlds, label maps as worlds, contrasts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from geogrid.data import ContrastConfig, SyntheticConfig, World, WorldConfig, read_label_maps, synthesize
+from geogrid.data.synthetic.canvas import Canvas, paint_over
+from geogrid.data.synthetic.contrasts import random_contrast, related_contrast
+from geogrid.data.synthetic.maps import draw_map
+from geogrid.data.synthetic.worlds import DRAWERS
+from geogrid.errors import GeogridError
+from geogrid.spatial import Grid, Image
+from geogrid.spatial.sampling import inside_lattice
+from tests.io.cases import make_affine
+
+
+def canvas(dim: int, seed: int = 0, size: int = 0) -> Canvas:
+    size = size or (64 if dim == 2 else 28)
+    affine = torch.tensor(make_affine((20,) if dim == 2 else (20, -10, 30), (2.0,) * dim, (5.0,) * dim))
+    grid = Grid((size,) * dim, affine)
+    return Canvas(grid, grid.center, 2.0 * size, torch.Generator().manual_seed(seed), "cpu")
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("kind", sorted(DRAWERS))
+@pytest.mark.parametrize("num_labels", [1, 2, 9])
+def test_memberships_are_shares(dim: int, kind: str, num_labels: int) -> None:
+    for seed in range(3):
+        world = DRAWERS[kind](canvas(dim, seed), num_labels, 0.8)
+        least = 5 if kind == "sheets" else 1 + num_labels
+        assert world.num_labels == max(least, 1 + num_labels)
+        assert float(world.memberships.min()) >= 0
+        torch.testing.assert_close(world.memberships.sum(0), torch.ones(world.grid.shape))
+        labels = world.labels(world.grid.points())
+        assert len(labels.unique()) >= min(3, num_labels)
+        sharp = world.memberships.amax(0) > 0.9
+        assert float(sharp.float().mean()) > 0.4
+
+
+@pytest.mark.parametrize("kind", ["sheets", "ellipsoids"])
+def test_bodies_lie_in_air(kind: str) -> None:
+    for seed in range(4):
+        labels = DRAWERS[kind](canvas(2, seed), 8, 0.6).labels(canvas(2).grid.points()).reshape(64, 64)
+        border = torch.cat([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+        assert float((border == 0).float().mean()) > 0.95
+        assert int(labels[24:40, 24:40].min()) > 0
+
+
+def test_the_cortex_is_folded_and_of_even_thickness() -> None:
+    """Its border is far longer than the head's, and an erosion by two of its thicknesses leaves next to nothing."""
+    for seed in range(3):
+        scene = canvas(2, seed, 192)
+        labels = DRAWERS["sheets"](scene, 5, 0.9).labels(scene.grid.points()).reshape(192, 192)
+        cortex, head = labels == 4, labels > 0
+        assert _border(cortex) > 3 * _border(head)
+        thick = 0.9 * 192 / 2 * 0.08
+        kernel = 2 * int(2 * thick / 2) + 1
+        eroded = torch.nn.functional.avg_pool2d(cortex.float()[None, None], kernel, 1) > 0.999
+        assert int(eroded.sum()) < 0.02 * int(cortex.sum())
+
+
+def _border(inside: torch.Tensor) -> int:
+    return int((inside[1:] != inside[:-1]).sum() + (inside[:, 1:] != inside[:, :-1]).sum())
+
+
+def test_later_layers_cover_earlier_ones() -> None:
+    shares = paint_over([torch.tensor([1.0, 1.0, 0.5, 0.0]), torch.tensor([0.0, 1.0, 0.5, 0.0])])
+    torch.testing.assert_close(shares, torch.tensor([[0.0, 0.0, 0.25, 1.0], [1.0, 0.0, 0.25, 0.0], [0.0, 1.0, 0.5, 0.0]]))
+
+
+def test_a_world_is_linear_between_its_points() -> None:
+    grid = Grid((2, 2), torch.diag(torch.tensor([4.0, 4.0, 1.0])))
+    world = World(torch.stack([torch.tensor([[1.0, 1.0], [0.0, 0.0]]), torch.tensor([[0.0, 0.0], [1.0, 1.0]])]), grid)
+    points = torch.tensor([[1.0, 2.0], [3.0, 0.0], [-9.0, 0.0]])
+    torch.testing.assert_close(world(points), torch.tensor([[0.75, 0.25, 1.0], [0.25, 0.75, 0.0]]))
+    assert world.labels(points).tolist() == [0, 1, 0]
+    torch.testing.assert_close(world.paint(torch.tensor([[0.0, 5.0]])), torch.tensor([[[0.0, 0.0], [5.0, 5.0]]]))
+
+
+def test_the_other_side_of_a_border_shows_the_next_tissue() -> None:
+    world = World(torch.eye(4)[:, [0, 1, 2, 3, 0, 1, 2, 3]].reshape(4, 2, 4), Grid((2, 4), torch.eye(3)))
+    side = torch.tensor([[False], [True]]).expand(2, 4)
+    assert world.with_other_side(side).labels(world.grid.points()).tolist() == [0, 1, 2, 3, 0, 2, 3, 1]
+
+
+@pytest.fixture
+def block() -> Image:
+    """Label 9 in a block of 8 x 12 mm, 4 in its first quarter, in an oblique grid."""
+    data = torch.zeros(20, 16, dtype=torch.int32)
+    data[6:14, 4:10] = 9
+    data[6:8, 4:10] = 4
+    return Image(data, Grid((20, 16), torch.tensor(make_affine((25,), (1, 2), (10, -5)))))
+
+
+def test_label_maps_are_cropped_and_stay_where_they_are(block: Image) -> None:
+    (found,) = read_label_maps([block])
+    assert found.grid.shape == (12, 10)
+    points = found.grid.points()
+    index = block.grid.world_to_index(points).round().long()
+    assert torch.equal(found.data.flatten(), block.data[index[:, 0], index[:, 1]])
+
+
+def test_pooling_takes_the_most_frequent_label() -> None:
+    data = torch.zeros(12, 12, dtype=torch.int32)
+    data[2:8, 2:8] = 5
+    data[2:4, 2] = 700
+    data[6:8, 6:8] = torch.tensor([[3, 3], [3, 5]])
+    (found,) = read_label_maps([(data, torch.eye(3))], spacing=2.0)
+    assert found.data.tolist() == [[0] * 5, [0, 5, 5, 5, 0], [0, 5, 5, 5, 0], [0, 5, 5, 3, 0], [0] * 5]
+    torch.testing.assert_close(found.grid.spacing, torch.tensor([2.0, 2.0], dtype=torch.float64))
+
+
+def test_a_given_map_is_shown_as_it_is_when_nothing_is_random(block: Image) -> None:
+    (source,) = read_label_maps([block])
+    scene = canvas(2, 0, 40)
+    same = WorldConfig(kinds=("maps",), num_labels=(2, 2), zoom=(1, 1), turn_degrees=(0, 0), drop=0)
+    world = draw_map(scene, [source], same)
+    labels = world.labels(scene.grid.points()).reshape(40, 40)
+    area = float(scene.grid.voxel_volume)
+    counts = sorted(float((labels == k).sum()) * area for k in (1, 2))
+    assert counts == pytest.approx([2 * 12, 6 * 12], rel=0.35)
+    middle = scene.grid.points()[(labels > 0).flatten()].double().mean(0)
+    assert float((middle - scene.center).norm()) < 1.5
+
+
+def test_zoom_and_drop(block: Image) -> None:
+    (source,) = read_label_maps([block])
+    areas = []
+    for zoom in (1.0, 2.0):
+        scene = canvas(2, 0, 40)
+        settings = WorldConfig(("maps",), (1, 1), zoom=(zoom, zoom), turn_degrees=(0, 0), drop=0)
+        world = draw_map(scene, [source], settings)
+        assert world.num_labels == 2
+        areas.append(float(world.memberships[1].sum()))
+    assert areas[1] / areas[0] == pytest.approx(4, rel=0.05)
+    gone = draw_map(canvas(2), [source], WorldConfig(("maps",), drop=1.0))
+    assert len(gone.labels(gone.grid.points()).unique()) == 2
+
+
+def test_folders_of_label_maps(block: Image, tmp_path: Path) -> None:
+    with pytest.raises(GeogridError, match=r"no \.nii"):
+        read_label_maps(tmp_path)
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    for number in (1, 2):
+        data = np.zeros((9, 9, 9), np.int16)
+        data[3:6, 3:6, 3:6] = number
+        nib.save(nib.Nifti1Image(data, affine), tmp_path / f"{number}.nii.gz")
+    assert [int(found.data.max()) for found in read_label_maps(tmp_path)] == [1, 2]
+    config = SyntheticConfig((16, 16), (1.0, 1.0), world=WorldConfig(kinds=("maps",)))
+    with pytest.raises(GeogridError, match="2-D label maps like the images, got 3-D"):
+        synthesize(config, torch.Generator(), maps=read_label_maps(tmp_path))
+    with pytest.raises(GeogridError, match="every voxel is 0"):
+        read_label_maps([(torch.zeros(9, 9, dtype=torch.int32), torch.eye(3))])
+    with pytest.raises(GeogridError, match="from 0 up, got -3"):
+        read_label_maps([(-3 * torch.eye(9, dtype=torch.int32), torch.eye(3))])
+
+
+@pytest.mark.slow
+def test_real_heads(test_data: Path) -> None:
+    maps = read_label_maps([test_data / "brain_labels" / "labels_01.nii.gz"], spacing=4.0)
+    config = SyntheticConfig((40, 40, 40), (4.0,) * 3, world=WorldConfig(kinds=("maps",), num_labels=(12, 12)))
+    pair = synthesize(config, torch.Generator().manual_seed(0), maps=maps)
+    labels = pair.moving_labels.data
+    assert 8 <= len(labels.unique()) <= 13
+    assert 0.1 < float((labels > 0).float().mean()) < 0.9
+
+
+@pytest.mark.parametrize("num_labels", [2, 3, 12])
+def test_contrasts(num_labels: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    backgrounds = []
+    for _ in range(20):
+        first = random_contrast(num_labels, 0.1, generator)
+        assert len(first.mean) == len(first.texture) == num_labels
+        assert 0 <= float(first.mean.min()) <= float(first.mean.max()) <= 1
+        backgrounds.append(float(first.mean[0]))
+        inverted = related_contrast(first, "inverted", 0.1, generator)
+        assert inverted.mean[0] == first.mean[0]
+        assert torch.equal(inverted.mean[1:].argsort(), first.mean[1:].argsort().flip(0))
+        assert float(first.texture[0]) == 0
+        assert related_contrast(first, "same", 0.1, generator) is first
+    assert 0.5 < np.mean(np.array(backgrounds) == 0) < 1
+
+
+def test_contrasts_drawn_anew_are_not_monotonic_in_each_other() -> None:
+    generator = torch.Generator().manual_seed(0)
+    first = random_contrast(12, 0.0, generator)
+    second = related_contrast(first, "random", 0.0, generator)
+    steps = second.mean[first.mean.argsort()].diff()
+    assert 2 <= int((steps > 0).sum()) <= 9
+
+
+@pytest.mark.parametrize(
+    ("build", "word"),
+    [
+        (lambda: WorldConfig(kinds=("cubes",)), "world kinds"),  # type: ignore[arg-type]
+        (lambda: WorldConfig(kinds=()), "world kinds"),
+        (lambda: WorldConfig(num_labels=(0, 3)), "num_labels"),
+        (lambda: WorldConfig(drop=1.5), "drop"),
+        (lambda: ContrastConfig(relation=("other",)), "relation"),  # type: ignore[arg-type]
+        (lambda: ContrastConfig(noise=(0.1, 0.0)), "noise"),
+        (lambda: ContrastConfig(thickness=2.0), "thickness"),
+        (lambda: SyntheticConfig((64, 64), (1.0, 1.0, 1.0)), "as many for both"),
+        (lambda: SyntheticConfig((64, 4), (1.0, 1.0)), "at least 8"),
+        (lambda: SyntheticConfig((64, 64), (1.0, 0.0)), "above 0"),
+        (lambda: SyntheticConfig((64, 64), (1.0, 1.0), moving_shape=(64, 64, 64)), "as many for both"),
+    ],
+)
+def test_settings_that_make_no_sense(build: object, word: str) -> None:
+    with pytest.raises(GeogridError, match=word):
+        build()  # type: ignore[operator]
+
+
+def test_the_world_covers_what_both_images_see() -> None:
+    for seed in range(4):
+        pair = synthesize(SyntheticConfig((24, 20, 18), (2.0, 3.0, 4.0)), torch.Generator().manual_seed(seed))
+        grid = pair.moving_scene.world.grid
+        for points in (pair.moving.grid.points(), pair.truth(pair.fixed.grid.points())):
+            assert bool(inside_lattice(grid.world_to_index(points), grid.shape).all())
