@@ -29,14 +29,14 @@ from geogrid.spatial import PointCloud, to_cloud, to_images
 from geogrid.spatial.sampling import sample_cloud
 from geogrid.transforms import DisplacementField, StepBatch, TrajectoryBatch, own_displacement_lengths
 
-LOSS = TrajectoryLossConfig(diffusion=0.03, folding=2.0, level_weights=(1.0, 0.3, 0.3))
-STEPS, BATCH, RATE = 1200, 16, 1e-2
+LOSS = TrajectoryLossConfig(diffusion=0.03, folding=1.25, level_weights=(1.0, 0.3, 0.3))
+STEPS, BATCH, RATE = 1800, 16, 1e-2
 
 
 def train(model: GeoReg, digits: Digits, steps: int = STEPS, seed: int = 0, quiet: bool = False) -> GeoReg:
     """Trains on random pairs of the same digit; returns the moving average of the weights."""
     generator, loss = torch.Generator().manual_seed(seed), TrajectoryLoss(LOSS)
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-4, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=min(0.05, 30 / steps))
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.99))
     for _ in track(range(steps), "training", disable=quiet):

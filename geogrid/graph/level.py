@@ -13,6 +13,7 @@ from geogrid.graph.neighborhood import Neighborhood
 from geogrid.graph.pooling import own_positions
 from geogrid.graph.search import knn, radius
 from geogrid.spatial import PointCloud
+from geogrid.spatial.points import for_each_distinct
 
 ON_POINT = 1e-3
 """How near a place must be to a lattice point, in spacings, to have its coordinate."""
@@ -136,7 +137,7 @@ class Level:
 
     def lattice_index(self, query: Tensor, batch: Tensor) -> Tensor:
         """Fractional indices of places on their entry's lattice, float64."""
-        inverse = torch.stack([torch.linalg.inv(grid.affine) for grid in self.points.lattices]).to(query.device)
+        inverse = torch.stack(for_each_distinct(self.points.lattices, lambda grid: torch.linalg.inv(grid.affine))).to(query.device)
         if len(inverse) == 1:
             return query.double() @ inverse[0, :-1, :-1].T + inverse[0, :-1, -1]
         counts = torch.bincount(batch, minlength=len(inverse)).tolist()

@@ -8,7 +8,7 @@ from geogrid.models.georeg import GeoRegConfig
 def mnist() -> GeoRegConfig:
     """Digits of 28x28 pixels: three levels (28, 14, 7), one step each, windows of about 3x3 (paper, Sec. 4)."""
     return GeoRegConfig(
-        dim=2, channels=(16, 32, 64), steps=(1, 1, 1), num_blocks=1, heads=1, head_channels=16, hidden=16, radius=1.5
+        dim=2, channels=(16, 32, 64), steps=(1, 1, 1), num_blocks=1, heads=1, head_channels=16, hidden=32, radius=1.5
     )
 
 

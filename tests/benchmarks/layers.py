@@ -23,7 +23,7 @@ SECTIONS: dict[str, Callable[[int], str]] = {
     "sampling": lambda threads: sampling.section(10),
     "density": lambda threads: density.section(10),
     "models": models.section,
-    "digits": lambda threads: digits.section(1200, 300, 3, workers=threads),
+    "digits": lambda threads: digits.section(1800, 300, 3, workers=threads),
 }
 
 
