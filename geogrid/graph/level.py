@@ -137,7 +137,8 @@ class Level:
 
     def lattice_index(self, query: Tensor, batch: Tensor) -> Tensor:
         """Fractional indices of places on their entry's lattice, float64."""
-        inverse = torch.stack(for_each_distinct(self.points.lattices, lambda grid: torch.linalg.inv(grid.affine))).to(query.device)
+        inverses = for_each_distinct(self.points.lattices, lambda grid: torch.linalg.inv(grid.affine))
+        inverse = torch.stack(inverses).to(query.device)
         if len(inverse) == 1:
             return query.double() @ inverse[0, :-1, :-1].T + inverse[0, :-1, -1]
         counts = torch.bincount(batch, minlength=len(inverse)).tolist()

@@ -134,6 +134,8 @@ class MotionHead(nn.Module):
 
     .. math:: s\, W \phi(C\, \phi(C_f x + C_m y))
 
+    Where more was found than ``hidden`` channels, a linear map brings it down to them before it is convolved.
+
     Args:
         channels: of the fixed features x.
         found: channels of what was found, y.
@@ -145,7 +147,8 @@ class MotionHead(nn.Module):
     def __init__(self, channels: int, found: int, hidden: int, dim: int, trust: bool = False) -> None:
         super().__init__()
         self.own = ContinuousConv(channels, hidden, dim)
-        self.found = ContinuousConv(found, hidden, dim, bias=False)
+        self.squeeze = nn.Linear(found, hidden, bias=False) if found > hidden else nn.Identity()
+        self.found = ContinuousConv(min(found, hidden), hidden, dim, bias=False)
         self.inner = ContinuousConv(hidden, hidden, dim)
         self.out = nn.Linear(hidden, dim + trust)
         nn.init.normal_(self.out.weight, std=1e-3)
@@ -159,7 +162,7 @@ class MotionHead(nn.Module):
             own: :math:`C_f x`, ``(num_points, hidden)``.
             level: of the points.
         """
-        inner = leaky_relu(own + convolve(self.found, y, level), SLOPE)
+        inner = leaky_relu(own + convolve(self.found, self.squeeze(y), level), SLOPE)
         inner = leaky_relu(convolve(self.inner, inner, level), SLOPE)
         change: Tensor = level.scale * self.out(inner)
         return change

@@ -35,12 +35,12 @@ def forward(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
 
     check_range(inputs.index, len(inputs.key))
     update, coverage, offset, cost, weights = allocate(inputs)
-    wave, widths = inputs.wave_query[:, None], (inputs.value.shape[2], inputs.wave_context.shape[1])
+    wave, widths = inputs.wave_query[:, None], (inputs.wave_context.shape[1], inputs.value.shape[2])
     sums = inputs.query.new_zeros(*inputs.query.shape[:2], sum(widths))
     arrays = _arrays(inputs)
     found = [_array(t) for t in (sums, coverage, offset, cost, weights)]
     _share_out(len(inputs.query), lambda a, b: loops.attend(a, b, *arrays, inputs.with_offset, *found))
-    own, waved = sums.split(widths, 2)
+    waved, own = sums.split(widths, 2)
     torch.add(own, torch.einsum("nhm,hmd->nhd", turn(waved, wave, forward=False), inputs.position_value), out=update)
     return update, coverage, offset, cost, weights
 
@@ -54,7 +54,7 @@ def backward(inputs: Inputs, given: Outputs) -> Gradients:
         torch.zeros_like(on_wave),
     )
     found = [_array(t) for t in (on_asks, waved)]
-    outputs = [_array(t) for t in (torch.cat([given.update, on_wave], 2), given.offset, given.cost, given.weights)]
+    outputs = [_array(t) for t in (torch.cat([on_wave, given.update], 2), given.offset, given.cost, given.weights)]
     arrays = _arrays(inputs)
     for part in _parts(inputs):
         _gradients_of_part(inputs, part, grads, [arrays, outputs, found], _array(given.update))
@@ -101,7 +101,7 @@ def _arrays(inputs: Inputs) -> list[Any]:
     asked = torch.einsum("nhd,hdm->nhm", inputs.probe, inputs.position_key)
     asks = torch.cat([inputs.query, turn(asked, inputs.wave_query[:, None], forward=True)], 2)
     wave = inputs.wave_context[:, None].expand(-1, inputs.heads, -1)
-    rows = torch.cat([inputs.key, wave, inputs.value, wave], 2).transpose(0, 1)
+    rows = torch.cat([inputs.key, wave, inputs.value], 2)
     measure = torch.ones_like(inputs.place_context[:, 0]) if inputs.log_measure is None else inputs.log_measure.exp()
     places = (inputs.place_query, inputs.place_context, measure)
     number = _array(inputs.query.new_tensor([1 / inputs.radius if inputs.radius else 0.0, FADE, RIM, cost_volume.HALF]))

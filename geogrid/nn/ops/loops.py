@@ -59,7 +59,7 @@ def weights_of_query(i, h, count, context, taper, asks, rows, logit, share):  # 
     """Logits and weights of a query's neighbours in one head; the first columns of a row are what it is asked for."""
     asked, zero, highest = asks[i, h], asks.dtype.type(0), asks.dtype.type(0)
     for n in range(count):
-        row, found = rows[h, context[n]], zero
+        row, found = rows[context[n], h], zero
         for c in range(len(asked)):
             found += asked[c] * row[c]
         logit[n] = found
@@ -79,9 +79,11 @@ def attend(
 ):  # fmt: skip  # pragma: no cover
     """For a range of queries the sums of each row's last columns, coverage, offsets, cost volume and weights.
 
-    ``asks`` is ``(num_query, heads, a)``, ``rows`` ``(heads, num_context, a + s)``, ``sums`` ``(num_query, heads, s)``.
+    ``asks`` is ``(num_query, heads, a)`` and compared with the first columns of ``rows`` ``(num_context, heads, r)``; ``sums``
+    ``(num_query, heads, s)`` are of the last ones. The two may overlap.
     """
-    k, knots, dim, width_asks, dtype = index.shape[1], cost.shape[2], place_query.shape[1], asks.shape[2], asks.dtype
+    k, knots, dim, dtype = index.shape[1], cost.shape[2], place_query.shape[1], asks.dtype
+    summed = rows.shape[2] - sums.shape[2]
     context, column = np.empty(k, np.uintp), np.empty(k, np.uintp)
     taper, logit, share = np.empty(k, dtype), np.empty(k, dtype), np.empty(k, dtype)
     mass, reached = np.empty((k, max(knots, 1)), dtype), np.empty(knots, dtype)
@@ -112,7 +114,7 @@ def attend(
                     weights[i, column[n], h] = share[n]
             here = sums[i, h]
             for n in range(count):
-                part, row = share[n] * covered, rows[h, context[n], width_asks:]
+                part, row = share[n] * covered, rows[context[n], h, summed:]
                 for c in range(len(here)):
                     here[c] += part * row[c]
             if with_offset:
@@ -130,11 +132,11 @@ def gradients_of_queries(
 
     ``waved`` gets the sums of the last of the asked columns, as many as it has.
     """
-    k, knots, dim, width_asks, dtype = index.shape[1], on_cost.shape[2], place_query.shape[1], asks.shape[2], asks.dtype
+    k, knots, dim, dtype = index.shape[1], on_cost.shape[2], place_query.shape[1], asks.dtype
     context, column = np.empty(k, np.uintp), np.empty(k, np.uintp)
     taper, logit, share = np.empty(k, dtype), np.empty(k, dtype), np.empty(k, dtype)
     mass, on_knot, on_share = np.empty((k, max(knots, 1)), dtype), np.empty(knots, dtype), np.empty(k, dtype)
-    unwaved = width_asks - waved.shape[2]
+    summed, unwaved = rows.shape[2] - on_sums.shape[2], asks.shape[2] - waved.shape[2]
     for i in range(first, last):
         count, total = edges_of_query(
             i, index, mask, place_query, place_context, measure, per_radius, per_width, rim_slope, context, column, taper, mass
@@ -144,7 +146,7 @@ def gradients_of_queries(
             weights_of_query(i, h, count, context, taper, asks, rows, logit, share)
             given, mean = on_sums[i, h], asks.dtype.type(0)
             for n in range(count):
-                row, found = rows[h, context[n], width_asks:], asks.dtype.type(0)
+                row, found = rows[context[n], h, summed:], asks.dtype.type(0)
                 for c in range(len(given)):
                     found += given[c] * row[c]
                 on_share[n] = found
@@ -170,7 +172,7 @@ def gradients_of_queries(
                 if knots:
                     for b in range(knots):
                         slope += mass[n, b] * on_knot[b]
-                part, row = share[n] * covered, rows[h, context[n]]
+                part, row = share[n] * covered, rows[context[n], h]
                 share_of[i - first, column[n], h], slope_of[i - first, column[n], h] = part, slope
                 for c in range(len(here)):
                     here[c] += slope * row[c]
