@@ -5,6 +5,7 @@ from geogrid.nn.conv import ContinuousConv
 from geogrid.nn.convolve import convolve
 from geogrid.nn.encoder import Pyramid, PyramidEncoder, ResidualBlock
 from geogrid.nn.functional import neighbor_attention
+from geogrid.nn.geometry import geometry_channels, local_geometry
 from geogrid.nn.interpolate import Interpolate
 from geogrid.nn.norm import MeasureNorm
 from geogrid.nn.reference import neighbor_attention_reference
@@ -21,6 +22,8 @@ __all__ = [
     "Refine",
     "ResidualBlock",
     "convolve",
+    "geometry_channels",
+    "local_geometry",
     "neighbor_attention",
     "neighbor_attention_reference",
 ]
