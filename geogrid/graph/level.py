@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from geogrid.graph.boxes import within_box
 from geogrid.graph.lattice import lattice_window
 from geogrid.graph.neighborhood import Neighborhood
 from geogrid.graph.pooling import own_positions
@@ -137,10 +138,7 @@ class Level:
         sliced = self.sliced.to(points.pos.device)
         widths = torch.cat([self.local_spacing, points.spacing.to(points.pos)]).clamp_min(self.scale)
         widths = widths * torch.where(torch.cat([sliced[points.batch], sliced]), 2, 1)
-        place = self.own_positions.detach() / (self.scale + widths.amax(0))
-        found = radius(place, place, points.dim**0.5, batch_context=points.batch, batch_query=points.batch)
-        inside = ((place[found.index] - place[:, None]).abs() <= 1 + ON_POINT).all(-1)
-        return Neighborhood(found.index, found.mask & inside, points.num_points).compact()
+        return within_box(self.own_positions, self.own_positions, self.scale + widths.amax(0), points.batch, points.batch)
 
     def _corners(self, index: Tensor, batch: Tensor) -> Neighborhood:
         """The corners of the cell around fractional indices, the last axis fastest; one axis after the other."""

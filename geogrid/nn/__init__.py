@@ -10,6 +10,7 @@ from geogrid.nn.interpolate import Interpolate
 from geogrid.nn.norm import MeasureNorm
 from geogrid.nn.reference import neighbor_attention_reference
 from geogrid.nn.refine import Refine
+from geogrid.nn.sample import sample_scattered
 
 __all__ = [
     "AttentionOutput",
@@ -26,4 +27,5 @@ __all__ = [
     "local_geometry",
     "neighbor_attention",
     "neighbor_attention_reference",
+    "sample_scattered",
 ]

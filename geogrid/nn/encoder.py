@@ -72,8 +72,8 @@ class PyramidEncoder(nn.Module):
     of their surroundings.
 
     Args:
-        in_channels: features of the clouds; 1 for images, 0 for points that have none and are described by their surroundings at
-            the finest level (:func:`local_geometry`).
+        in_channels: features of the clouds; 1 for images, 0 for points that have none and are described by their surroundings
+            at the finest level (:func:`local_geometry`).
         channels: of each level, the finest first.
         dim: 2 or 3.
         num_blocks: residual blocks per level.

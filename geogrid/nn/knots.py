@@ -32,6 +32,7 @@ they are with hats. As a formula, :math:`m_b` and the constant 1 above become :m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import torch
@@ -49,13 +50,19 @@ FLAT_PLANE = 0.3
 TINY = 1e-12
 
 
-def knot_offsets(dim: int, like: Tensor) -> Tensor:
-    """The ``(3**dim, dim)`` knots in units of the scale, in the order of a flattened convolution kernel."""
-    axis = torch.arange(-1.0, 2.0, dtype=like.dtype, device=like.device)
+KNOTS = (-1.0, 0.0, 1.0)
+"""Where knots are along each axis, in units of the scale."""
+
+
+def knot_offsets(dim: int, like: Tensor, at: Sequence[float] = KNOTS) -> Tensor:
+    """The ``(len(at)**dim, dim)`` knots in units of the scale, in the order of a flattened convolution kernel."""
+    axis = torch.tensor(at, dtype=like.dtype, device=like.device)
     return torch.cartesian_prod(*[axis] * dim)
 
 
-def interpolation_weights(rel: Tensor, width: Tensor, share: Tensor, regular: Tensor | None = None) -> Tensor:
+def interpolation_weights(
+    rel: Tensor, width: Tensor, share: Tensor, regular: Tensor | None = None, at: Sequence[float] = KNOTS
+) -> Tensor:
     """What each neighbour counts for in the value at each knot.
 
     Args:
@@ -63,25 +70,28 @@ def interpolation_weights(rel: Tensor, width: Tensor, share: Tensor, regular: Te
         width: widths, broadcastable to ``rel``.
         share: ``(n, k)`` volume over the product of widths; zero for entries that are no neighbours.
         regular: bool, broadcastable to ``rel``: axes filled by cubic instead of linear interpolation; None for none.
+        at: places of the knots along each axis.
 
     Returns:
-        ``(n, 3**dim, k)``.
+        ``(n, len(at)**dim, k)``.
     """
-    hats, bend = stencil_weights(rel, width, share, regular)
+    hats, bend = stencil_weights(rel, width, share, regular, at)
     sums = hats @ monomials(rel, width)
     if bend is None:
-        constant, slope, _ = linear_coefficients(sums, rel.shape[-1])
+        constant, slope, _ = linear_coefficients(sums, rel.shape[-1], at=at)
         return hats * torch.baddbmm(constant[..., None], slope, rel.mT)
-    constant, slope, factor = linear_coefficients(sums, rel.shape[-1], bend @ moments(rel))
+    constant, slope, factor = linear_coefficients(sums, rel.shape[-1], bend @ moments(rel), at)
     return hats * torch.baddbmm(constant[..., None], slope, rel.mT) + bend * factor[..., None]
 
 
-def stencil_weights(rel: Tensor, width: Tensor, share: Tensor, regular: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+def stencil_weights(
+    rel: Tensor, width: Tensor, share: Tensor, regular: Tensor | None = None, at: Sequence[float] = KNOTS
+) -> tuple[Tensor, Tensor | None]:
     r"""The weights :math:`w_{jb}` and, if any axis is regular, :math:`\delta_{jb}`, each ``(n, 3**dim, k)``.
 
     Arguments are those of :func:`interpolation_weights`.
     """
-    knots = torch.arange(-1.0, 2.0, dtype=rel.dtype, device=rel.device)[:, None, None]
+    knots = torch.tensor(at, dtype=rel.dtype, device=rel.device)[:, None, None]
     distance = (rel - knots[:, None]) / width
     hats = hat(distance)
     weights = _outer(hats, share)
@@ -91,11 +101,11 @@ def stencil_weights(rel: Tensor, width: Tensor, share: Tensor, regular: Tensor |
 
 
 def _outer(per_axis: Tensor, share: Tensor) -> Tensor:
-    """Products of one factor ``(3, n, k, dim)`` per axis and the share, ``(n, 3**dim, k)``."""
-    _, count, k, dim = per_axis.shape
+    """Products of one factor ``(knots, n, k, dim)`` per axis and the share, ``(n, knots**dim, k)``."""
+    knots, count, k, dim = per_axis.shape
     per_axis, weights = per_axis.permute(1, 0, 3, 2), share[:, None]
     for axis in range(dim):
-        weights = (weights[:, :, None] * per_axis[:, None, :, axis]).reshape(count, 3 ** (axis + 1), k)
+        weights = (weights[:, :, None] * per_axis[:, None, :, axis]).reshape(count, knots ** (axis + 1), k)
     return weights
 
 
@@ -111,13 +121,16 @@ def monomials(rel: Tensor, width: Tensor) -> Tensor:
     return torch.cat([torch.ones_like(rel[..., :1]), rel, (width * width).expand_as(rel), *products], -1)
 
 
-def linear_coefficients(sums: Tensor, dim: int, bend: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+def linear_coefficients(
+    sums: Tensor, dim: int, bend: Tensor | None = None, at: Sequence[float] = KNOTS
+) -> tuple[Tensor, Tensor, Tensor]:
     r"""The factor of each hat weight, an affine function of the neighbour's position, and that of :math:`\delta_{jb}`.
 
     Args:
         sums: ``(n, 3**dim, 1 + 2 dim + pairs)`` weighted sums of :func:`monomials`.
         dim: of space.
         bend: ``(n, 3**dim, 1 + dim)`` sums of :func:`moments` under :math:`\delta`; None for hats alone.
+        at: places of the knots along each axis.
 
     Returns:
         The constant ``(n, 3**dim)``, the slope ``(n, 3**dim, dim)`` and the factor of :math:`\delta` ``(n, 3**dim)``.
@@ -125,7 +138,7 @@ def linear_coefficients(sums: Tensor, dim: int, bend: Tensor | None = None) -> t
     coverage = sums[..., 0]
     first, squared_width, second = (sums[..., 1:] / coverage.clamp_min(TINY)[..., None]).split([dim, dim, len(_pairs(dim))], -1)
     squared_width = squared_width.clamp_min(1)
-    offset = first - knot_offsets(dim, first)
+    offset = first - knot_offsets(dim, first, at)
     covariance = {(a, b): second[..., k] - first[..., a] * first[..., b] for k, (a, b) in enumerate(_pairs(dim))}
     one_sided = 1 + (3 * offset.abs() / squared_width.sqrt()).clamp_max(1)
     gain = torch.minimum(1 / coverage.clamp_min(TINY), one_sided.prod(-1).clamp_min(2))
@@ -133,7 +146,7 @@ def linear_coefficients(sums: Tensor, dim: int, bend: Tensor | None = None) -> t
     if bend is not None:
         bend = bend / coverage.clamp_min(1)[..., None]
         left = 1 - bend[..., 0]
-        target = left[..., None] * offset + bend[..., 1:] - bend[..., :1] * knot_offsets(dim, first)
+        target = left[..., None] * offset + bend[..., 1:] - bend[..., :1] * knot_offsets(dim, first, at)
     slope = _correction(target, covariance, squared_width)
     return gain * (left + (slope * first).sum(-1)), -gain[..., None] * slope, gain * coverage.clamp_max(1)
 
