@@ -20,6 +20,7 @@ from torch import Tensor
 from geogrid.graph import Neighborhood, radius
 from geogrid.nn import ContinuousConv, NeighborAttention, taper
 from geogrid.nn.hat import hat
+from geogrid.nn.keys import keys
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -69,16 +70,17 @@ def same_weights() -> Figure:
     return figure
 
 
-def hat_kernels() -> Figure:
+def knot_kernels() -> Figure:
     """How a neighbour's value is shared among the three knots of an axis."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 2.8), sharey=True, layout="constrained")
     place = torch.linspace(-4, 4, 801)
-    for ax, width, title in zip(axes, (1.0, 3.0), ("points 1 mm apart or closer", "slices 3 mm apart"), strict=True):
+    kinds = (hat, 1.0, "points 1 mm apart or closer"), (keys, 3.0, "slices 3 mm apart")
+    for ax, (kernel, width, title) in zip(axes, kinds, strict=True):
         for knot in (-1, 0, 1):
-            (line,) = ax.plot(place, hat((place - knot) / width), label=f"{knot} mm")
+            (line,) = ax.plot(place, kernel((place - knot) / width), label=f"{knot} mm")
             ax.plot(knot, 0, "o", color=line.get_color(), clip_on=False, zorder=3)
-        ax.set(title=title, xlabel="position of the neighbour from the query, mm", ylim=(0, 1.05))
-    axes[0].set_ylabel("hat, before it is normalised")
+        ax.set(title=title, xlabel="position of the neighbour from the query, mm", ylim=(-0.1, 1.05))
+    axes[0].set_ylabel("share, before it is normalised")
     axes[0].legend(loc="upper left", fontsize=8, title="knot at")
     return figure
 
@@ -128,7 +130,7 @@ def density() -> Figure:
 
 def main() -> None:
     """Draws all."""
-    for draw in (same_weights, hat_kernels, taper_and_coverage, density):
+    for draw in (same_weights, knot_kernels, taper_and_coverage, density):
         draw().savefig(ROOT / "docs" / "images" / f"{draw.__name__}.png", dpi=80)
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from geogrid.graph.boxes import within_box
 from geogrid.graph.lattice import lattice_window
 from geogrid.graph.neighborhood import Neighborhood
 from geogrid.graph.pooling import own_positions
@@ -17,6 +18,8 @@ from geogrid.spatial.points import for_each_distinct
 
 ON_POINT = 1e-3
 """How near a place must be to a lattice point, in spacings, to have its coordinate."""
+UNEVEN = 1e-3
+"""How much wider than the finest axis the spacing of slices is, at least, relative to it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,16 +50,23 @@ class Level:
     def of(cls, points: PointCloud, scale: float) -> Level:
         """The level of a cloud, with its own neighbours where they must be searched."""
         level = cls(points, scale)
-        if points.is_lattice:
-            return level
-        reach = scale + torch.cat([level.local_spacing, points.spacing.to(points.pos)]).amax(0).clamp_min(scale)
-        found = radius(points.pos, points.pos, float(reach.norm()), batch_context=points.batch, batch_query=points.batch)
-        return cls(points, scale, found)
+        return level if points.is_lattice else cls(points, scale, level._boxes())
 
     @cached_property
     def log_measure(self) -> Tensor:
         """The log of each point's volume in units of the scale, ``(num_points,)``."""
         return (self.points.measure / self.scale**self.points.dim).log()
+
+    @cached_property
+    def sliced(self) -> Tensor:
+        """The axes of its frame along which an entry lies in slices, ``(num_entries, dim)`` bool.
+
+        On lattices these are all axes whose spacing is wider than the scale. The spacing of scattered points is that of
+        slices where it is also wider than another axis's; if it is the same along all axes it only tells a density.
+        """
+        spacing = self.points.spacing
+        wide = spacing > self.scale
+        return wide if self.points.is_lattice else wide & (spacing > (1 + UNEVEN) * spacing.amin(1, keepdim=True))
 
     @cached_property
     def own_positions(self) -> Tensor:
@@ -65,9 +75,16 @@ class Level:
 
     @cached_property
     def local_spacing(self) -> Tensor:
-        """Spacing around each point along the axes of its frame, ``(num_points, dim)`` in mm; its product is the measure."""
-        spacing = self.points.spacing.to(self.points.pos)[self.points.batch]
-        return spacing * (self.points.measure / spacing.prod(1)).pow(1 / self.points.dim)[:, None]
+        """Spacing around each point along the axes of its frame, ``(num_points, dim)`` in mm; its product is the measure.
+
+        Where a cloud lies in slices these stay as far apart as they are, whatever the density within them.
+        """
+        points = self.points
+        spacing = points.spacing.to(points.pos)[points.batch]
+        free = ~self.sliced | self.sliced.all(1, keepdim=True)
+        free = free.to(points.pos.device)[points.batch]
+        stretch = (points.measure / spacing.prod(1)).pow(1 / free.sum(1))
+        return spacing * torch.where(free, stretch[:, None], 1.0)
 
     def in_spacings(self, places: Tensor, batch: Tensor) -> Tensor:
         """Places along the axes of their entry's frame in units of its spacing, ``(num_places, dim)`` float64."""
@@ -115,6 +132,14 @@ class Level:
             places = self.in_spacings(points.pos, points.batch), self.in_spacings(query, batch)
             return knn(*places, k, batch_context=points.batch, batch_query=batch)
         return self._corners(self.lattice_index(query.detach(), batch), batch)
+
+    def _boxes(self) -> Neighborhood:
+        """All points within the reach of a :class:`~geogrid.nn.ContinuousConv` along each axis, and at most few others."""
+        points = self.points
+        sliced = self.sliced.to(points.pos.device)
+        widths = torch.cat([self.local_spacing, points.spacing.to(points.pos)]).clamp_min(self.scale)
+        widths = widths * torch.where(torch.cat([sliced[points.batch], sliced]), 2, 1)
+        return within_box(self.own_positions, self.own_positions, self.scale + widths.amax(0), points.batch, points.batch)
 
     def _corners(self, index: Tensor, batch: Tensor) -> Neighborhood:
         """The corners of the cell around fractional indices, the last axis fastest; one axis after the other."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from geogrid.errors import GeogridError
 from geogrid.graph.pooling import own_positions
@@ -23,7 +24,8 @@ def random_subset(cloud: PointCloud, share: float, generator: torch.Generator) -
         generator: on the CPU.
 
     Returns:
-        Scattered points in their old order, with their features and frames; the spacing grows as if they were spread evenly.
+        Scattered points in their old order, with their features and frames. The spacing grows as if they were spread evenly,
+        along the finest axes first: slices stay as far apart as they are while it is wider than that within them.
 
     Raises:
         GeogridError: for a share out of range.
@@ -47,12 +49,22 @@ def random_subset(cloud: PointCloud, share: float, generator: torch.Generator) -
         for pos, spacing in zip(own, cloud.spacing, strict=True)
         if len(pos)
     ]
-    thinned = torch.tensor([(n / max(1, len(part))) ** (1 / cloud.dim) for n, part in zip(counts, kept, strict=True)])
+    kept_shares = [len(part) / max(1, n) for n, part in zip(counts, kept, strict=True)]
     return PointCloud(
         cloud.pos[rows],
         torch.cat([cloud.measure[:0], *cells]).to(cloud.measure),
         cloud.batch[rows],
         cloud.frame,
-        cloud.spacing * thinned.double()[:, None].clamp_min(1),
+        torch.stack([_thinned(spacing, part or 1.0) for spacing, part in zip(cloud.spacing, kept_shares, strict=True)]),
         None if cloud.x is None else cloud.x[rows],
     )
+
+
+def _thinned(spacing: Tensor, share: float) -> Tensor:
+    """``max(spacing, h)`` with the h that makes the product grow to 1 / share times what it is, ``(dim,)``."""
+    ordered = spacing.sort().values
+    for count in range(1, len(ordered) + 1):
+        level = (ordered[:count].prod() / share).pow(1 / count)
+        if count == len(ordered) or level <= ordered[count]:
+            break
+    return spacing.clamp_min(float(level))

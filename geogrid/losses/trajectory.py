@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -12,6 +12,7 @@ from geogrid.errors import GeogridError
 from geogrid.graph import pool_cloud
 from geogrid.losses.dissimilarity import lncc_loss, mse_loss, ncc_loss
 from geogrid.losses.smoothness import smoothness_loss
+from geogrid.nn import sample_scattered
 from geogrid.spatial import PointCloud
 from geogrid.spatial.sampling import sample_cloud
 from geogrid.transforms import StepBatch, TrajectoryBatch
@@ -77,6 +78,10 @@ class TrajectoryLoss:
 
     with D the dissimilarity and R the smoothness terms, each a mean over the pairs. Nothing of it depends on a model.
 
+    Beyond the border of a moving image its border value goes on. Scattered moving points are read by
+    :func:`geogrid.nn.sample_scattered`; fixed points that have left them count less and less in the mean, down to nothing. That
+    share is taken as given: no gradient rewards leaving.
+
     Args:
         config: weights; the default is meant for intensities in [0, 1].
 
@@ -99,11 +104,11 @@ class TrajectoryLoss:
         Args:
             trajectory: of the pairs, its steps at the points of the pooled fixed clouds.
             fixed: intensities as features, one entry per pair; lattices, or scattered if no smoothness term has a weight.
-            moving: likewise, lattices.
+            moving: likewise, lattices or scattered.
 
         Raises:
-            GeogridError: when the trajectory does not belong to the clouds, for scattered moving points, and for scattered
-                fixed points where a smoothness term has a weight.
+            GeogridError: when the trajectory does not belong to the clouds, and for scattered fixed points where a smoothness
+                term has a weight.
         """
         weights = [self.config.weight(step.level) for step in trajectory.steps]
         if not sum(weights) > 0:
@@ -123,14 +128,14 @@ class TrajectoryLoss:
             moving: likewise.
         """
         intensities = _checked(step, fixed, moving)
-        warped = sample_cloud(moving, trajectory.moved(step), step.points.batch)
+        warped, measure = _read(moving, trajectory.moved(step), fixed)
         config = self.config
         if config.dissimilarity == "mse":
-            return mse_loss(intensities, warped, fixed.measure, fixed.batch)
+            return mse_loss(intensities, warped, measure, fixed.batch)
         if config.dissimilarity == "ncc":
-            return ncc_loss(intensities, warped, fixed.measure, fixed.batch, config.floor)
+            return ncc_loss(intensities, warped, measure, fixed.batch, config.floor)
         radius = config.radius or (2.0 if fixed.dim == 3 else 4.0)
-        return lncc_loss(fixed, warped, radius * step.scale, config.floor, config.stride)
+        return lncc_loss(replace(fixed, measure=measure), warped, radius * step.scale, config.floor, config.stride)
 
     def smoothness(self, step: StepBatch) -> Tensor:
         """The weighted smoothness terms of one step, at its own points, mean over the pairs; no unit."""
@@ -171,12 +176,16 @@ def _pool_pair(trajectory: TrajectoryBatch, fixed: PointCloud, moving: PointClou
     return levels
 
 
+def _read(moving: PointCloud, places: Tensor, fixed: PointCloud) -> tuple[Tensor, Tensor]:
+    """Moving intensities at places, one per fixed point, and what each fixed point then counts for."""
+    if moving.is_lattice:
+        return sample_cloud(moving, places, fixed.batch), fixed.measure
+    warped, seen = sample_scattered(moving, places, fixed.batch)
+    return warped, fixed.measure * seen.detach()
+
+
 def _checked(step: StepBatch, fixed: PointCloud, moving: PointCloud) -> Tensor:
     """The fixed intensities of a level, if a step and both clouds fit each other."""
-    if not moving.is_lattice:
-        raise GeogridError(
-            "moving: expected lattices, got scattered points, which cannot be read in between; use displacement_loss"
-        )
     if fixed.x is None or moving.x is None:
         raise GeogridError("fixed, moving: expected clouds with intensities as features, got clouds without")
     if step.points.num_points != fixed.num_points or not torch.equal(step.points.batch, fixed.batch):

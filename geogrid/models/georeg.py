@@ -27,7 +27,7 @@ class GeoRegConfig:
         dim: 2 or 3.
         channels: features per level, the finest first.
         steps: refinement steps per level, the finest first; 0: interpolation only.
-        in_channels: features of the clouds; 1 for images.
+        in_channels: features of the clouds; 1 for images, 0 for points without features.
         num_blocks: residual blocks per level of the encoder.
         heads: of the attention of g, one number or one per level, the finest first; coarse levels have few points, so more
             heads cost little there.

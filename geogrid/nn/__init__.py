@@ -5,10 +5,12 @@ from geogrid.nn.conv import ContinuousConv
 from geogrid.nn.convolve import convolve
 from geogrid.nn.encoder import Pyramid, PyramidEncoder, ResidualBlock
 from geogrid.nn.functional import neighbor_attention
+from geogrid.nn.geometry import geometry_channels, local_geometry
 from geogrid.nn.interpolate import Interpolate
 from geogrid.nn.norm import MeasureNorm
 from geogrid.nn.reference import neighbor_attention_reference
 from geogrid.nn.refine import Refine
+from geogrid.nn.sample import sample_scattered
 
 __all__ = [
     "AttentionOutput",
@@ -21,6 +23,9 @@ __all__ = [
     "Refine",
     "ResidualBlock",
     "convolve",
+    "geometry_channels",
+    "local_geometry",
     "neighbor_attention",
     "neighbor_attention_reference",
+    "sample_scattered",
 ]

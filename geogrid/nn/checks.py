@@ -56,6 +56,14 @@ def check_scale(scale: float) -> None:
     graph_checks.check_positive(scale, "scale")
 
 
+def check_regular(values: Tensor, dim: int, num_context: int) -> None:
+    """Which axes are sampled regularly: bool, for all, per axis, or per point and axis."""
+    if values.dtype != torch.bool or values.shape not in ((), (dim,), (num_context, dim)):
+        raise GeogridError(
+            f"regular: expected True, False, ({dim},) or ({num_context}, {dim}) bool, got {tuple(values.shape)} {values.dtype}"
+        )
+
+
 def check_positive(name: str, values: Tensor, shapes: Sequence[tuple[int, ...]], device: torch.device) -> None:
     """Positive finite values of one of the shapes allowed."""
     if tuple(values.shape) not in shapes:

@@ -14,9 +14,11 @@ from geogrid.errors import GeogridError
 from geogrid.graph import Neighborhood
 from geogrid.io.storage import Storage
 from geogrid.nn import checks
-from geogrid.nn.knots import hat_weights, linear_coefficients, monomials
-from geogrid.nn.lattice_kernel import at_scale, lattice_kernel, reaches, rim_windows
+from geogrid.nn.knots import interpolation_weights, linear_coefficients, moments, monomials, stencil_weights
+from geogrid.nn.lattice_kernel import ON_KNOTS, convolve_lattice
 from geogrid.spatial import Grid
+
+Regular = bool | Sequence[bool] | Tensor
 
 
 class ContinuousConv(MessagePassing):
@@ -26,14 +28,16 @@ class ContinuousConv(MessagePassing):
         \hat f(x_i + s\, e_b) = \sum_j \tilde w_{jb} f_j, \qquad e_b \in \{-1, 0, 1\}^d ,
 
     where :math:`s` is the ``scale`` in mm. The value :math:`\hat f` at a knot is interpolated from the neighbours with hat
-    kernels as wide as the scale or, where it is coarser, the sampling. It reproduces constants, and linear fields where there
-    are neighbours enough; where a knot leaves the data it fades to zero, which is zero padding. :mod:`geogrid.nn.knots` has
-    the formula. Everything is continuous in the positions.
+    kernels as wide as the scale or, where it is coarser, the sampling; between slices that are regularly spaced and further
+    apart than the scale, with Keys' cubic kernel. It reproduces constants, and linear fields where there are neighbours enough;
+    where a knot leaves the data it fades to zero, which is zero padding. :mod:`geogrid.nn.knots` has the formula. Everything is
+    continuous in the positions.
 
     There are two doors. :meth:`forward` takes points; pass a :class:`~geogrid.graph.Neighborhood` for speed (the knots of a
     chunk of queries are filled, then multiplied by all weights at once) or a plain ``edge_index``, which goes through PyG's
-    ``propagate``, knot by knot. :meth:`on_grid` takes a batch of lattices. All agree, values and gradients; on a lattice of the
-    scale's spacing each is exactly ``torch.nn.Conv2d`` or ``Conv3d`` with ``padding=1`` and the same weights.
+    ``propagate``, knot by knot. :meth:`on_grid` takes a batch of lattices. All agree, values and gradients, if points of a
+    lattice are declared ``regular``; on a lattice of the scale's spacing each is exactly ``torch.nn.Conv2d`` or ``Conv3d`` with
+    ``padding=1`` and the same weights.
 
     The neighbourhood must hold all points within :meth:`reach` of a query along each axis of the frame. Points beyond it have
     weight zero and do no harm.
@@ -104,19 +108,22 @@ class ContinuousConv(MessagePassing):
         layer.load_state_dict(conv.state_dict())
         return layer
 
-    def reach(self, scale: float, spacing: float | Sequence[float] | Tensor | None = None) -> Tensor:
-        """How far along each axis of the frame a neighbour can matter, ``(dim,)`` in mm: the scale plus the hat's width.
+    def reach(self, scale: float, spacing: float | Sequence[float] | Tensor | None = None, regular: Regular = False) -> Tensor:
+        """How far along each axis of the frame a neighbour can matter, ``(dim,)`` in mm: the scale plus the kernel's reach.
 
-        A ball that holds this box has the radius ``layer.reach(scale, spacing).norm()``.
+        That is the scale, or the spacing where it is wider, or twice the spacing where it is also regular. A ball that holds
+        this box has the radius ``layer.reach(scale, spacing).norm()``.
 
         Args:
             scale: of the level, in mm.
             spacing: of the sampling in mm: one value, one per axis or ``(num_context, dim)``; default the scale.
+            regular: as for :meth:`forward`.
         """
         checks.check_scale(scale)
         spacing = torch.as_tensor(scale if spacing is None else spacing, dtype=torch.float64).cpu()
-        widest = spacing.amax(0) if spacing.dim() == 2 else spacing
-        return (scale + widest.clamp_min(scale)).expand(self.dim).clone()
+        wide = torch.as_tensor(regular).cpu() & (spacing > scale)
+        reach = scale + torch.where(wide, 2 * spacing, spacing.clamp_min(scale))
+        return (reach.amax(0) if reach.dim() == 2 else reach).expand(self.dim).clone()
 
     def forward(
         self,
@@ -128,6 +135,7 @@ class ContinuousConv(MessagePassing):
         spacing: float | Sequence[float] | Tensor | None = None,
         measure: Tensor | None = None,
         frame: Tensor | None = None,
+        regular: Regular = False,
     ) -> Tensor:
         """Convolves features of points.
 
@@ -141,6 +149,9 @@ class ContinuousConv(MessagePassing):
             measure: ``(num_context,)`` the volume in mm^dim each context point stands for. Default: the product of the spacing.
             frame: ``(dim, dim)``, or one for each query point ``(num_query, dim, dim)``: unit vectors of the kernel's axes in
                 the world, as columns (:attr:`geogrid.spatial.Grid.frame`). Default: the axes of the world.
+            regular: the axes of the frame along which context points lie in slices or rows ``spacing`` apart: all or none,
+                ``(dim,)`` or ``(num_context, dim)`` bool. Where the spacing of such an axis is wider than the scale, knots are
+                filled by cubic interpolation along it, as :meth:`on_grid` does. Where only a density is known, leave it out.
 
         Returns:
             ``(num_query, out_channels)``. A query point without neighbours gets the bias.
@@ -152,9 +163,9 @@ class ContinuousConv(MessagePassing):
         self._check(x, pos_context, pos_query, neighborhood, scale, frame)
         width, share = self._sampling(x, pos_context, scale, spacing, measure)
         frame = None if frame is None else frame.to(pos_query).expand(len(pos_query), self.dim, self.dim)
-        geometry = (pos_context, pos_query, width, share, frame, float(scale))
+        geometry = (pos_context, pos_query, width, share, self._cubic(regular, width, len(x)), frame, float(scale))
         if isinstance(neighborhood, Neighborhood):
-            out = self._by_table(x[:, None], neighborhood, *geometry)[:, 0]
+            out = self._by_table(x, neighborhood, *geometry)
         else:
             out = self._by_edges(x, neighborhood, *geometry)
         return out if self.bias is None else out + self.bias
@@ -162,8 +173,9 @@ class ContinuousConv(MessagePassing):
     def on_grid(self, x: Tensor, spacing: float | Sequence[float] | Tensor | Grid, *, scale: float) -> Tensor:
         """Convolves values on lattices, by ``torch.nn.functional.conv2d`` or ``conv3d`` with one kernel.
 
-        Where the spacing is not the scale, a rim as wide as :meth:`reach` along that axis is computed as points are, so that
-        this door and :meth:`forward` agree at borders too. A spacing much finer than the scale makes large kernels: pool first.
+        Where the spacing is not the scale, points in a rim as wide as :meth:`reach` along that axis have kernels of their own,
+        so that this door and :meth:`forward` agree at borders too. A spacing much finer than the scale makes large kernels and
+        wide rims: pool first.
 
         Args:
             x: ``(batch, in_channels, *shape)``.
@@ -186,13 +198,7 @@ class ContinuousConv(MessagePassing):
             out = self.on_grid(canonical, storage.grid().spacing, scale=scale)
             return storage.from_canonical(out.movedim((0, 1), (-2, -1))).movedim((-2, -1), (0, 1))
         steps = torch.as_tensor(spacing, dtype=torch.float64).cpu().expand(self.dim) / scale
-        kernel = lattice_kernel(self.weight, steps)
-        conv = nn.functional.conv2d if self.dim == 2 else nn.functional.conv3d
-        out = conv(x, kernel, self.bias, padding=tuple(reaches(steps)))
-        if at_scale(steps):
-            return out
-        rim, window = rim_windows(tuple(x.shape[2:]), steps, x.device)
-        return out if len(rim) == 0 else self._with_rim(x, out, rim, window, steps)
+        return convolve_lattice(x, self.weight, self.bias, steps)
 
     def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
         """What one context point adds to the value at one knot."""
@@ -201,31 +207,21 @@ class ContinuousConv(MessagePassing):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.in_channels}, {self.out_channels}, dim={self.dim}, bias={self.bias is not None})"
 
-    def _with_rim(self, x: Tensor, out: Tensor, rim: Tensor, window: Neighborhood, steps: Tensor) -> Tensor:
-        shape = x.shape[2:]
-        index = torch.cartesian_prod(*[torch.arange(n, dtype=torch.float64) for n in shape])
-        pos = (index * steps).to(x.device, self.weight.dtype)
-        values = x.flatten(2).permute(2, 0, 1)
-        width, share = self._sampling(x, pos, 1.0, steps, None)
-        border = self._by_table(values, window, pos, pos[rim], width, share, None, 1.0)
-        border = border if self.bias is None else border + self.bias
-        return out.flatten(2).index_copy(2, rim, border.permute(1, 2, 0).to(out.dtype)).unflatten(2, shape)
-
     def _by_table(
         self, x: Tensor, neighborhood: Neighborhood, pos_context: Tensor, pos_query: Tensor, width: Tensor, share: Tensor,
-        frame: Tensor | None, scale: float,
+        cubic: Tensor | None, frame: Tensor | None, scale: float,
     ) -> Tensor:  # fmt: skip
-        """``(num_context, batch, in_channels)`` to ``(num_query, batch, out_channels)``, chunk by chunk, nothing kept."""
-        width_of_knots = x.shape[1] * self.in_channels + 4 * neighborhood.k + 24
-        row = 3**self.dim * width_of_knots * x.element_size() + 1
+        """Chunk by chunk, nothing kept."""
+        tables = 4 if cubic is None else 8
+        row = 3**self.dim * (self.in_channels + tables * neighborhood.k + 24) * x.element_size() + 1
         step = max(1, self.chunk_bytes // row)
-        outs = [x.new_zeros(0, x.shape[1], self.out_channels)]
+        outs = [x.new_zeros(0, self.out_channels)]
         for start in range(0, neighborhood.num_query, step):
             rows = slice(start, start + step)
             outs.append(
                 checkpoint(
                     self._fill_knots, x, self.weight, neighborhood.index[rows], neighborhood.mask[rows], pos_context,
-                    pos_query[rows], width, share, None if frame is None else frame[rows], scale,
+                    pos_query[rows], width, share, cubic, None if frame is None else frame[rows], scale,
                     use_reentrant=False, preserve_rng_state=False,
                 )
             )  # fmt: skip
@@ -233,24 +229,20 @@ class ContinuousConv(MessagePassing):
 
     def _fill_knots(
         self, x: Tensor, weight: Tensor, index: Tensor, mask: Tensor, pos_context: Tensor, pos_query: Tensor, width: Tensor,
-        share: Tensor, frame: Tensor | None, scale: float,
+        share: Tensor, cubic: Tensor | None, frame: Tensor | None, scale: float,
     ) -> Tensor:  # fmt: skip
         with torch.autocast(x.device.type, enabled=False):
             rel = _relative(pos_context[index], pos_query[:, None], frame, scale)
-            wide = width[index] if width.dim() == 2 else width
-            weights = hat_weights(rel, wide, share[index] * mask)
-            constant, slope = linear_coefficients(weights @ monomials(rel, wide), self.dim)
-            weights = weights * torch.baddbmm(constant[..., None], slope, rel.mT)
-        knots = weights.to(x.dtype) @ x.flatten(1)[index]
-        count, num_knots, _ = knots.shape
-        knots = knots.unflatten(-1, x.shape[1:]).transpose(1, 2).reshape(count * x.shape[1], num_knots * self.in_channels)
-        return (knots @ self._stacked(weight).flatten(0, 1)).reshape(count, x.shape[1], self.out_channels)
+            bent = None if cubic is None else _at(cubic, index)
+            weights = interpolation_weights(rel, _at(width, index), share[index] * mask, bent)
+        knots = weights.to(x.dtype) @ x[index]
+        return knots.flatten(1) @ self._stacked(weight).flatten(0, 1)
 
     def _by_edges(
         self, x: Tensor, edge_index: Tensor, pos_context: Tensor, pos_query: Tensor, width: Tensor, share: Tensor,
-        frame: Tensor | None, scale: float,
+        cubic: Tensor | None, frame: Tensor | None, scale: float,
     ) -> Tensor:  # fmt: skip
-        weights = self._edge_weights(edge_index, pos_context, pos_query, width, share, frame, scale).to(x.dtype)
+        weights = self._edge_weights(edge_index, pos_context, pos_query, width, share, cubic, frame, scale).to(x.dtype)
         out = x.new_zeros(len(pos_query), self.out_channels)
         for knot, matrix in enumerate(self._stacked(self.weight)):
             out = out + checkpoint(
@@ -264,21 +256,25 @@ class ContinuousConv(MessagePassing):
         return value @ matrix
 
     def _edge_weights(
-        self, edge_index: Tensor, pos_context: Tensor, pos_query: Tensor, width: Tensor, share: Tensor, frame: Tensor | None,
-        scale: float,
+        self, edge_index: Tensor, pos_context: Tensor, pos_query: Tensor, width: Tensor, share: Tensor, cubic: Tensor | None,
+        frame: Tensor | None, scale: float,
     ) -> Tensor:  # fmt: skip
         """``(num_edges, 3**dim)``."""
         context, query = edge_index
         turned = None if frame is None else frame[query]
         rel = _relative(pos_context[context][:, None], pos_query[query][:, None], turned, scale)
-        wide = width[context][:, None] if width.dim() == 2 else width
-        weights = hat_weights(rel, wide, share[context][:, None])[..., 0]
-        sums = [
-            weights.new_zeros(len(pos_query), weights.shape[1]).index_add(0, query, weights * term)
-            for term in monomials(rel, wide)[:, 0].split(1, -1)
-        ]
-        constant, slope = linear_coefficients(torch.stack(sums, -1), self.dim)
-        return weights * (constant[query] + (slope[query] * rel).sum(-1))
+        wide = _at(width, context[:, None])
+        bent = None if cubic is None else _at(cubic, context[:, None])
+        hats, bend = stencil_weights(rel, wide, share[context][:, None], bent)
+
+        def sums(weights: Tensor, terms: Tensor) -> Tensor:
+            empty = weights.new_zeros(len(pos_query), weights.shape[1])
+            return torch.stack([empty.index_add(0, query, weights[..., 0] * term) for term in terms[:, 0].split(1, -1)], -1)
+
+        more = None if bend is None else sums(bend, moments(rel))
+        constant, slope, factor = linear_coefficients(sums(hats, monomials(rel, wide)), self.dim, more)
+        weights = hats[..., 0] * (constant[query] + (slope[query] * rel).sum(-1))
+        return weights if bend is None else weights + bend[..., 0] * factor[query]
 
     def _stacked(self, weight: Tensor) -> Tensor:
         """``(3**dim, in_channels, out_channels)``."""
@@ -302,6 +298,15 @@ class ContinuousConv(MessagePassing):
             checks.check_positive("measure", measure, [(len(pos),)], pos.device)
             volume = measure.to(pos.dtype) / scale**self.dim
         return width, (volume / width.prod(-1)).expand(len(pos))
+
+    def _cubic(self, regular: Regular, width: Tensor, num_context: int) -> Tensor | None:
+        """Axes with cubic interpolation, bool, ``(dim,)`` or ``(num_context, dim)``; None if there are none."""
+        if regular is False:
+            return None
+        given = torch.as_tensor(regular, device=width.device)
+        checks.check_regular(given, self.dim, num_context)
+        cubic = given & (width > 1 + ON_KNOTS)
+        return cubic if bool(cubic.any()) else None
 
     def _check(
         self, x: Tensor, pos_context: Tensor, pos_query: Tensor, neighborhood: Neighborhood | Tensor, scale: float,
@@ -330,6 +335,11 @@ class ContinuousConv(MessagePassing):
             return
         steps = torch.as_tensor(spacing)
         checks.check_positive("spacing", steps, [(), (self.dim,)], steps.device)
+
+
+def _at(values: Tensor, index: Tensor) -> Tensor:
+    """Rows of values that are given per point; values given per axis as they are."""
+    return values if values.dim() < 2 else values[index]
 
 
 def _relative(context: Tensor, query: Tensor, frame: Tensor | None, scale: float) -> Tensor:

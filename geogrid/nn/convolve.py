@@ -31,8 +31,9 @@ def convolve(conv: ContinuousConv, x: Tensor, level: Level) -> Tensor:
         if level.neighborhood is None:
             raise GeogridError("level: expected scattered points with their neighbours, got none; make the level with Level.of")
         return conv(
-            x, level.own_positions, level.neighborhood, scale=level.scale, spacing=level.local_spacing, measure=points.measure
-        )
+            x, level.own_positions, level.neighborhood, scale=level.scale, spacing=level.local_spacing,
+            measure=points.measure, regular=level.sliced.to(x.device)[points.batch],
+        )  # fmt: skip
     if points.stackable:
         steps = points.spacing[0].tolist()
         return points.to_rows(conv.on_grid(points.to_lattice(x), steps, scale=level.scale))

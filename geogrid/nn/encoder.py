@@ -13,6 +13,7 @@ from geogrid.errors import GeogridError
 from geogrid.graph import Level, pool_cloud
 from geogrid.nn.conv import ContinuousConv
 from geogrid.nn.convolve import convolve
+from geogrid.nn.geometry import RADIUS, geometry_channels, local_geometry
 from geogrid.nn.norm import MeasureNorm
 from geogrid.spatial import PointCloud
 
@@ -67,10 +68,12 @@ class PyramidEncoder(nn.Module):
     Level :math:`l` has the scale :math:`s_l = 2^l s_0` mm. The cloud is pooled to :math:`s_0`, then from each level to the
     next (:func:`geogrid.graph.pool_cloud`): lattices stay lattices, and an axis that is coarser than the scale keeps its
     points. Convolutions are functions of millimetres in units of the scale, averages are weighted by measure, so one set of
-    weights serves any sampling. Fixed and moving images are encoded alone.
+    weights serves any sampling. Fixed and moving images are encoded alone. Points without features are described by the shape
+    of their surroundings.
 
     Args:
-        in_channels: features of the clouds; 1 for images.
+        in_channels: features of the clouds; 1 for images, 0 for points that have none and are described by their surroundings
+            at the finest level (:func:`local_geometry`).
         channels: of each level, the finest first.
         dim: 2 or 3.
         num_blocks: residual blocks per level.
@@ -91,7 +94,7 @@ class PyramidEncoder(nn.Module):
     def __init__(self, in_channels: int, channels: Sequence[int], dim: int, num_blocks: int = 2) -> None:
         super().__init__()
         self.in_channels, self.channels, self.dim = in_channels, tuple(channels), dim
-        before = (in_channels, *self.channels[:-1])
+        before = (in_channels or geometry_channels(dim), *self.channels[:-1])
         self.stages = nn.ModuleList(
             nn.ModuleList(ResidualBlock(a if number == 0 else b, b, dim) for number in range(num_blocks))
             for a, b in zip(before, self.channels, strict=True)
@@ -102,25 +105,34 @@ class PyramidEncoder(nn.Module):
         """The pyramid of a batch of images or clouds.
 
         Args:
-            cloud: with ``in_channels`` features.
+            cloud: with ``in_channels`` features; without any if that is 0.
             scale: s_0, that of the finest level, in mm.
 
         Raises:
             GeogridError: for a cloud of another dimension or with other features.
         """
-        if cloud.dim != self.dim or cloud.x is None or cloud.x.shape[1] != self.in_channels:
-            got = "none" if cloud.x is None else str(cloud.x.shape[1])
+        given = 0 if cloud.x is None else cloud.x.shape[1]
+        if cloud.dim != self.dim or given != self.in_channels:
             raise GeogridError(
-                f"cloud: expected {self.dim}-D points with {self.in_channels} features, got {cloud.dim}-D with {got}; "
-                "give points without intensities a constant feature"
+                f"cloud: expected {self.dim}-D points with {self.in_channels} features, got {cloud.dim}-D with {given}; "
+                "a model with in_channels=0 takes points without features (cloud.with_features(None))"
             )
         levels, features = [], []
         for number, (blocks, norm) in enumerate(zip(self.stages, self.norms, strict=True)):
             cloud = pool_cloud(cloud, scale * 2**number)
-            level, x = Level.of(cloud.with_features(None), scale * 2**number), cloud.x
+            level = Level.of(cloud.with_features(None), scale * 2**number)
+            x = _geometry(level) if number == 0 and self.in_channels == 0 else cloud.x
             for block in cast(nn.ModuleList, blocks):
                 x = block(x, level)
             levels.append(level)
             features.append(norm(x, cloud))
             cloud = cloud.with_features(x)
         return Pyramid(tuple(levels), tuple(features))
+
+
+def _geometry(level: Level) -> Tensor:
+    points = level.points
+    near = level.neighborhood
+    if near is None:
+        near = level.window(points.pos, points.batch, RADIUS * level.scale)
+    return local_geometry(points, near, level.scale)

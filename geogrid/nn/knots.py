@@ -1,4 +1,4 @@
-r"""Linear interpolation from neighbours to the knots of a stencil: the weights of law (b).
+r"""Interpolation from neighbours to the knots of a stencil: the weights of law (b).
 
 Everything here is in units of the level's scale, so knots are one apart. Neighbour :math:`j` of a query stands at
 :math:`r_j` from it, is :math:`\ell_j` wide (per axis, one at least) and stands for the volume :math:`v_j`. At the knot
@@ -16,16 +16,30 @@ Everything here is in units of the level's scale, so knots are one apart. Neighb
   :math:`\Lambda_b = 0`: where neighbours are spread along every axis and not all in one plane. Elsewhere it grows continuously.
 * :math:`\eta_b = \min(1, V / g_b \cdot m_b)` returns to plain normalisation where the correction would need large weights of
   both signs.
+
+Along axes that are sampled regularly, but more widely than the scale, linear interpolation loses curvature. There Keys' cubic
+convolution takes the hat's place: with :math:`u_{jb}` the weights in which it does, and :math:`\delta_{jb} = u_{jb} - w_{jb}`,
+the knot's value becomes
+
+.. math:: \min(1, \kappa_b c_b) \Bigl[ F_b(e_b) + \min(1, 1/c_b) \sum_j \delta_{jb} \bigl(f_j - F_b(r_j)\bigr) \Bigr]
+
+with :math:`F_b` the linear field that the hats read. On a lattice's inside that is Keys' interpolation, since there
+:math:`\delta` sums to zero and has no first moment. Where points are missing, constants, linear fields and the fade stay what
+they are with hats. As a formula, :math:`m_b` and the constant 1 above become :math:`m_b - q (\delta^0_b m_b - \delta^1_b)` and
+:math:`1 - q \delta^0_b`, with the sum :math:`\delta^0_b` and the first moment :math:`\delta^1_b` about the knot, and
+:math:`q = \min(1, 1/c_b)`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import torch
 from torch import Tensor
 
 from geogrid.nn.hat import hat
+from geogrid.nn.keys import keys
 
 MAX_CORRECTION = 4.0
 """V: the largest squared (Mahalanobis) distance from knot to mean at which the correction is applied in full."""
@@ -36,30 +50,68 @@ FLAT_PLANE = 0.3
 TINY = 1e-12
 
 
-def knot_offsets(dim: int, like: Tensor) -> Tensor:
-    """The ``(3**dim, dim)`` knots in units of the scale, in the order of a flattened convolution kernel."""
-    axis = torch.arange(-1.0, 2.0, dtype=like.dtype, device=like.device)
+KNOTS = (-1.0, 0.0, 1.0)
+"""Where knots are along each axis, in units of the scale."""
+
+
+def knot_offsets(dim: int, like: Tensor, at: Sequence[float] = KNOTS) -> Tensor:
+    """The ``(len(at)**dim, dim)`` knots in units of the scale, in the order of a flattened convolution kernel."""
+    axis = torch.tensor(at, dtype=like.dtype, device=like.device)
     return torch.cartesian_prod(*[axis] * dim)
 
 
-def hat_weights(rel: Tensor, width: Tensor, share: Tensor) -> Tensor:
-    """The weights :math:`w_{jb}`.
+def interpolation_weights(
+    rel: Tensor, width: Tensor, share: Tensor, regular: Tensor | None = None, at: Sequence[float] = KNOTS
+) -> Tensor:
+    """What each neighbour counts for in the value at each knot.
 
     Args:
         rel: ``(n, k, dim)`` positions of neighbours relative to their query.
         width: widths, broadcastable to ``rel``.
         share: ``(n, k)`` volume over the product of widths; zero for entries that are no neighbours.
+        regular: bool, broadcastable to ``rel``: axes filled by cubic instead of linear interpolation; None for none.
+        at: places of the knots along each axis.
 
     Returns:
-        ``(n, 3**dim, k)``.
+        ``(n, len(at)**dim, k)``.
     """
-    knots = torch.arange(-1.0, 2.0, dtype=rel.dtype, device=rel.device)[:, None, None]
-    per_axis = hat((rel - knots[:, None]) / width).permute(1, 0, 3, 2)
-    count, _, dim, k = per_axis.shape
-    weights = share[:, None]
+    hats, bend = stencil_weights(rel, width, share, regular, at)
+    sums = hats @ monomials(rel, width)
+    if bend is None:
+        constant, slope, _ = linear_coefficients(sums, rel.shape[-1], at=at)
+        return hats * torch.baddbmm(constant[..., None], slope, rel.mT)
+    constant, slope, factor = linear_coefficients(sums, rel.shape[-1], bend @ moments(rel), at)
+    return hats * torch.baddbmm(constant[..., None], slope, rel.mT) + bend * factor[..., None]
+
+
+def stencil_weights(
+    rel: Tensor, width: Tensor, share: Tensor, regular: Tensor | None = None, at: Sequence[float] = KNOTS
+) -> tuple[Tensor, Tensor | None]:
+    r"""The weights :math:`w_{jb}` and, if any axis is regular, :math:`\delta_{jb}`, each ``(n, 3**dim, k)``.
+
+    Arguments are those of :func:`interpolation_weights`.
+    """
+    knots = torch.tensor(at, dtype=rel.dtype, device=rel.device)[:, None, None]
+    distance = (rel - knots[:, None]) / width
+    hats = hat(distance)
+    weights = _outer(hats, share)
+    if regular is None:
+        return weights, None
+    return weights, _outer(torch.where(regular, keys(distance), hats), share) - weights
+
+
+def _outer(per_axis: Tensor, share: Tensor) -> Tensor:
+    """Products of one factor ``(knots, n, k, dim)`` per axis and the share, ``(n, knots**dim, k)``."""
+    knots, count, k, dim = per_axis.shape
+    per_axis, weights = per_axis.permute(1, 0, 3, 2), share[:, None]
     for axis in range(dim):
-        weights = (weights[:, :, None] * per_axis[:, None, :, axis]).reshape(count, 3 ** (axis + 1), k)
+        weights = (weights[:, :, None] * per_axis[:, None, :, axis]).reshape(count, knots ** (axis + 1), k)
     return weights
+
+
+def moments(rel: Tensor) -> Tensor:
+    r"""What has to be summed under :math:`\delta`: ``(..., 1 + dim)`` ones and positions."""
+    return torch.cat([torch.ones_like(rel[..., :1]), rel], -1)
 
 
 def monomials(rel: Tensor, width: Tensor) -> Tensor:
@@ -69,25 +121,34 @@ def monomials(rel: Tensor, width: Tensor) -> Tensor:
     return torch.cat([torch.ones_like(rel[..., :1]), rel, (width * width).expand_as(rel), *products], -1)
 
 
-def linear_coefficients(sums: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """The factor of each weight, an affine function of the neighbour's position.
+def linear_coefficients(
+    sums: Tensor, dim: int, bend: Tensor | None = None, at: Sequence[float] = KNOTS
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""The factor of each hat weight, an affine function of the neighbour's position, and that of :math:`\delta_{jb}`.
 
     Args:
         sums: ``(n, 3**dim, 1 + 2 dim + pairs)`` weighted sums of :func:`monomials`.
         dim: of space.
+        bend: ``(n, 3**dim, 1 + dim)`` sums of :func:`moments` under :math:`\delta`; None for hats alone.
+        at: places of the knots along each axis.
 
     Returns:
-        The constant ``(n, 3**dim)`` and the slope ``(n, 3**dim, dim)``.
+        The constant ``(n, 3**dim)``, the slope ``(n, 3**dim, dim)`` and the factor of :math:`\delta` ``(n, 3**dim)``.
     """
     coverage = sums[..., 0]
     first, squared_width, second = (sums[..., 1:] / coverage.clamp_min(TINY)[..., None]).split([dim, dim, len(_pairs(dim))], -1)
     squared_width = squared_width.clamp_min(1)
-    offset = first - knot_offsets(dim, first)
+    offset = first - knot_offsets(dim, first, at)
     covariance = {(a, b): second[..., k] - first[..., a] * first[..., b] for k, (a, b) in enumerate(_pairs(dim))}
-    slope = _correction(offset, covariance, squared_width)
     one_sided = 1 + (3 * offset.abs() / squared_width.sqrt()).clamp_max(1)
     gain = torch.minimum(1 / coverage.clamp_min(TINY), one_sided.prod(-1).clamp_min(2))
-    return gain * (1 + (slope * first).sum(-1)), -gain[..., None] * slope
+    left, target = torch.ones_like(coverage), offset
+    if bend is not None:
+        bend = bend / coverage.clamp_min(1)[..., None]
+        left = 1 - bend[..., 0]
+        target = left[..., None] * offset + bend[..., 1:] - bend[..., :1] * knot_offsets(dim, first, at)
+    slope = _correction(target, covariance, squared_width)
+    return gain * (left + (slope * first).sum(-1)), -gain[..., None] * slope, gain * coverage.clamp_max(1)
 
 
 def _correction(offset: Tensor, covariance: dict[tuple[int, int], Tensor], squared_width: Tensor) -> Tensor:

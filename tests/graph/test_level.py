@@ -146,6 +146,20 @@ def test_what_a_level_says_of_its_points(kind: str, dim: int) -> None:
         torch.testing.assert_close(own.double(), entry.pos.double() @ entry.frame[0], atol=1e-5, rtol=0)
 
 
+SPACINGS = [((1.0, 1.0, 4.0), [False, False, True]), ((1.0, 1.5, 3.0), [False, True, True]), ((2.0, 2.0, 2.0), [False] * 3)]
+
+
+@pytest.mark.parametrize(("spacing", "sliced"), SPACINGS)
+def test_slices_are_wider_apart_than_the_scale_and_than_their_points(spacing: tuple[float, ...], sliced: list[bool]) -> None:
+    pos, measure = torch.rand(6, 3), 0.5 + torch.arange(6.0)
+    cloud = PointCloud.from_points(pos, measure, spacing=torch.tensor(spacing))
+    level = Level.of(cloud, 1.0)
+    assert level.sliced.tolist() == [sliced]
+    assert not Level.of(cloud, 4.0).sliced.any()
+    torch.testing.assert_close(level.local_spacing[:, sliced], torch.tensor(spacing)[sliced].expand(6, -1))
+    torch.testing.assert_close(level.local_spacing.prod(1), measure)
+
+
 def test_own_positions_of_a_lattice_are_multiples_of_its_spacing() -> None:
     grid: Grid = make_grid((3, 2), (2.0, 5.0), [33.0])
     own = Level.of(PointCloud.on_lattices([grid]), 1.0).own_positions

@@ -57,6 +57,15 @@ def test_cells_fill_the_field_of_view(share: float):
     torch.testing.assert_close(part.spacing, cloud.spacing / math.sqrt(share))
 
 
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.5, (2**0.5, 2**0.5, 4.0)), (0.05, (80 ** (1 / 3),) * 3), (1.0, (1.0, 1.0, 4.0))]
+)
+def test_slices_stay_apart_while_their_points_get_fewer(share: float, expected: tuple[float, ...]):
+    cloud = PointCloud.on_lattices([make_grid((10, 10, 4), (1.0, 1.0, 4.0))])
+    spacing = random_subset(cloud, share, _generator()).spacing
+    torch.testing.assert_close(spacing, torch.tensor([expected], dtype=torch.float64))
+
+
 def test_cells_integrate_better_than_equal_shares():
     """What the docstring says, on blobs: the spread of integrals from half of the points is well below that of equal shares."""
     grid = Grid((28, 28), torch.eye(3))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from geogrid.graph import random_subset
 from geogrid.losses import (
     Objective,
     ObjectiveConfig,
@@ -198,6 +199,70 @@ def test_scattered_fixed_points_are_scored(dim: int, kind: str):
     assert true < 0.3 * none
 
 
+def _moving_points(scene: Scene, share: float = 1.0) -> Scene:
+    """The scene with moving points that have forgotten their lattice, or a random share of them."""
+    if share == 1.0:
+        return replace(scene, moving=replace(scene.moving, lattices=()))
+    return replace(scene, moving=random_subset(scene.moving, share, torch.Generator().manual_seed(1)))
+
+
+@DIMS
+@ALIKE
+@KINDS
+def test_scattered_moving_points_are_read_as_their_lattice_is(dim: int, alike: bool, kind: str):
+    """At the finest level, all of whose fixed points stay within the moving lattices."""
+    scene = make_scene(dim, 2, alike)
+    trajectory = scene.trajectory((0,), 0.7)
+    expected = _score(scene, trajectory, dissimilarity=kind, **ROUGH)
+    torch.testing.assert_close(
+        _score(_moving_points(scene), trajectory, dissimilarity=kind, **ROUGH), expected, atol=1e-5, rtol=1e-4
+    )
+
+
+@DIMS
+@KINDS
+@pytest.mark.parametrize("level", [0, 1])
+def test_the_true_displacement_scores_best_with_a_random_half_of_the_moving_points(dim: int, kind: str, level: int):
+    scene = _moving_points(make_scene(dim, 2), 0.5)
+    none, half, true, double = (
+        float(_score(scene, scene.trajectory((level,), share), dissimilarity=kind, **ROUGH)) for share in (0, 0.5, 1, 2)
+    )
+    assert true < half < none
+    assert true < double
+
+
+@pytest.mark.parametrize("kind", ["mse", "ncc"])
+@DIMS
+def test_gradcheck_with_scattered_moving_points(dim: int, kind: str):
+    scene = _moving_points(make_scene(dim, 1), 0.7)
+    trajectory = scene.trajectory((1,), 0.6)
+    config = TrajectoryLossConfig(dissimilarity=kind, bending=0.3, folding_margin=0.9)  # type: ignore[arg-type]
+
+    def score(*displacements: torch.Tensor) -> torch.Tensor:
+        steps = [replace(s, displacement=u) for s, u in zip(trajectory.steps, displacements, strict=True)]
+        return TrajectoryLoss(config)(TrajectoryBatch(trajectory.starts, tuple(steps)), scene.fixed, scene.moving)
+
+    inputs = tuple(step.displacement.clone().requires_grad_() for step in trajectory.steps)
+    assert torch.autograd.gradcheck(score, inputs, fast_mode=True)
+
+
+def test_fixed_points_beyond_the_moving_cloud_do_not_count():
+    """Those that are sent away do not change the mean of the others; if all are, nothing is left to compare."""
+    scene = _moving_points(make_scene(2, 1))
+    step = scene.trajectory((0,), 0.5).last
+    away = torch.arange(len(step.displacement)) % 3 == 0
+    sent = replace(step, displacement=torch.where(away[:, None], 1000.0, step.displacement).requires_grad_())
+    found = _score(scene, TrajectoryBatch(scene.starts, (sent,)), **ROUGH)
+    weights = replace(scene.fixed, measure=scene.fixed.measure * ~away)
+    expected = _score(replace(scene, fixed=weights), TrajectoryBatch(scene.starts, (step,)), **ROUGH)
+    torch.testing.assert_close(found, expected)
+    (gradient,) = torch.autograd.grad(found, [sent.displacement])
+    assert not gradient[away].any()
+    assert bool((gradient[~away].abs().sum(1) > 0).any())
+    nobody = replace(step, displacement=torch.full_like(step.displacement, 1000.0))
+    assert _score(scene, TrajectoryBatch(scene.starts, (nobody,)), **ROUGH) == 0
+
+
 def test_refusals():
     scene = make_scene(2, 2)
     trajectory = scene.trajectory((1, 0))
@@ -206,8 +271,6 @@ def test_refusals():
         _score(scattered, scattered.trajectory((0,)))
     with refused("lncc", "lattices"):
         _score(scattered, scattered.trajectory((0,)), dissimilarity="lncc", **ROUGH)
-    with refused("moving", "displacement_loss"):
-        _score(replace(scene, moving=_scattered(scene)), trajectory)
     with refused("intensities"):
         _score(replace(scene, fixed=scene.fixed.with_features(None)), trajectory)
     with refused("2 entries", "1 and 2"):

@@ -37,31 +37,42 @@ def _hat(t: float) -> float:
     return max(0.0, 1 - abs(t))
 
 
+def _keys(t: float) -> float:
+    t = abs(t)
+    return 1.5 * t**3 - 2.5 * t**2 + 1 if t < 1 else max(0.0, 2 - t) ** 2 * (1 - t) / 2
+
+
 def _slow(
-    made: ContinuousConv, x: Tensor, pos: Tensor, query: Tensor, scale: float, spacing: Tensor, measure: Tensor
+    made: ContinuousConv, x: Tensor, pos: Tensor, query: Tensor, scale: float, spacing: Tensor, measure: Tensor, regular: Tensor
 ) -> Tensor:
-    """The formula, one query and knot at a time; spacing (num_context, dim), measure (num_context,)."""
+    """The formula, one query and knot at a time; spacing and regular (num_context, dim), measure (num_context,)."""
     dim = pos.shape[1]
     width, share = (spacing / scale).clamp_min(1), measure / spacing.clamp_min(scale).prod(1)
     out = made.bias.detach().repeat(len(query), 1)  # type: ignore[union-attr]
     for i, (index, knot) in product(range(len(query)), enumerate(product((-1, 0, 1), repeat=dim))):
         rel = (pos - query[i]) / scale
-        w = torch.stack(
-            [share[j] * _product(_hat(float(t)) for t in (rel[j] - torch.tensor(knot)) / width[j]) for j in range(len(x))]
-        )
+        distance = (rel - torch.tensor(knot)) / width
+        w = torch.stack([share[j] * _product(_hat(float(t)) for t in distance[j]) for j in range(len(x))])
         if w.sum() == 0:
             continue
+        cubic = regular & (width > 1)
+        u = [
+            _product((_keys if c else _hat)(float(t)) for t, c in zip(*row, strict=True))
+            for row in zip(distance, cubic, strict=True)
+        ]
+        delta = (share * torch.tensor(u, dtype=share.dtype) - w) * min(1.0, 1 / float(w.sum()))
         p = w / w.sum()
         mean, wide = p @ rel, (p @ width**2)
         covariance = (rel - mean).T @ (p[:, None] * (rel - mean))
-        regular = covariance + torch.diag((FLAT_AXIS * wide - covariance.diagonal()).clamp_min(0))
-        spread = regular.diagonal().sqrt()
-        heavier = (FLAT_PLANE - torch.linalg.det(regular / spread / spread[:, None])).clamp_min(0)
+        spread_out = covariance + torch.diag((FLAT_AXIS * wide - covariance.diagonal()).clamp_min(0))
+        spread = spread_out.diagonal().sqrt()
+        heavier = (FLAT_PLANE - torch.linalg.det(spread_out / spread / spread[:, None])).clamp_min(0)
         offset = mean - torch.tensor(knot)
-        g = torch.linalg.solve(regular + heavier * torch.diag(spread**2), offset)
-        g = g * min(1.0, MAX_CORRECTION / max(float(g @ offset), 1e-9))
+        target = offset - delta.sum() * offset + delta @ (rel - torch.tensor(knot))
+        g = torch.linalg.solve(spread_out + heavier * torch.diag(spread**2), target)
+        g = g * min(1.0, MAX_CORRECTION / max(float(g @ target), 1e-9))
         kappa = max(2.0, _product(1 + min(1.0, 3 * abs(float(m)) / float(s) ** 0.5) for m, s in zip(offset, wide, strict=True)))
-        value = (w * min(1 / float(w.sum()), kappa) * (1 - (rel - mean) @ g)) @ x
+        value = min(1.0, kappa * float(w.sum())) * (p * (1 - delta.sum() - (rel - mean) @ g) + delta) @ x
         out[i] += made.weight.detach().flatten(2)[:, :, index] @ value
     return out
 
@@ -75,13 +86,15 @@ def _product(factors: Any) -> Any:
 
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize("count", [1, 6, 40])
-def test_equals_the_formula(dim: int, count: int):
+@pytest.mark.parametrize("sliced", [False, True])
+def test_equals_the_formula(dim: int, count: int, sliced: bool):
     made, pos, query, x = layer(dim), cloud(dim, count, 3.0), cloud(dim, 4, 4.0, 7) - 0.5, features(count)
     spacing = 0.5 + 2 * cloud(dim, count, 1.0, 3)
     measure = 0.5 + cloud(dim, count, 1.0, 4)[:, 0]
     table = everyone(count, 4)
-    out = made(x, (pos, query), table, scale=1.25, spacing=spacing, measure=measure)
-    torch.testing.assert_close(out, _slow(made, x, pos, query, 1.25, spacing, measure), atol=1e-9, rtol=1e-9)
+    regular = (cloud(dim, count, 1.0, 5) < 0.5) & sliced
+    out = made(x, (pos, query), table, scale=1.25, spacing=spacing, measure=measure, regular=regular)
+    torch.testing.assert_close(out, _slow(made, x, pos, query, 1.25, spacing, measure, regular), atol=1e-9, rtol=1e-9)
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -102,7 +115,7 @@ def test_is_torch_convolution_on_a_lattice_of_the_scale(dim: int, bias: bool):
 @pytest.mark.parametrize(("dim", "spacing"), CASES)
 def test_every_door_gives_the_same_values_and_gradients(dim: int, spacing: tuple[float, ...]):
     made, pos = layer(dim), _lattice(dim, spacing)
-    near = within(pos, pos, made.reach(1.0, spacing))
+    near = within(pos, pos, made.reach(1.0, spacing, True))
     up = features(len(pos), 3, 9)
     results = []
     for door in (near, near.edge_index, None):
@@ -110,7 +123,7 @@ def test_every_door_gives_the_same_values_and_gradients(dim: int, spacing: tuple
         if door is None:
             out = made.on_grid(_image(x, dim), spacing, scale=1.0)[0].flatten(1).T
         else:
-            out = made(x, pos, door, scale=1.0, spacing=spacing)
+            out = made(x, pos, door, scale=1.0, spacing=spacing, regular=True)
         results.append([out, *torch.autograd.grad((out * up).sum(), [x, *made.parameters()])])
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
@@ -122,7 +135,8 @@ def test_point_and_grid_doors_agree_in_float32_far_from_the_origin(dim: int, spa
     made = layer(dim, dtype=torch.float32)
     pos = (_lattice(dim, spacing) + 64.0).float()
     x = features(len(pos), dtype=torch.float32)
-    out = made(x, pos, within(pos, pos, made.reach(1.0, spacing)), scale=1.0, spacing=spacing)
+    near = within(pos, pos, made.reach(1.0, spacing, True))
+    out = made(x, pos, near, scale=1.0, spacing=spacing, regular=True)
     grid = made.on_grid(_image(x, dim), spacing, scale=1.0)[0].flatten(1).T
     torch.testing.assert_close(out, grid, atol=1e-4, rtol=1e-4)
 
@@ -136,13 +150,13 @@ def test_table_and_edges_agree_on_clouds(dim: int, seed: int, count: int):
         cloud(dim, count, 4.0, seed),
         cloud(dim, 5, 4.0, seed + 1).requires_grad_(),
     )
-    spacing = 0.5 + cloud(dim, count, 2.0, seed)
+    spacing, regular = 0.5 + cloud(dim, count, 2.0, seed), cloud(dim, count, 1.0, seed + 2) < 0.5
     pos.requires_grad_()
-    near = within(pos, query, made.reach(1.0, spacing) if count else made.reach(1.0))
+    near = within(pos, query, made.reach(1.0, spacing, regular) if count else made.reach(1.0))
     x = features(count).requires_grad_()
     results = []
     for door in (near, near.edge_index.flip(1)):
-        out = made(x, (pos, query), door, scale=1.0, spacing=spacing)
+        out = made(x, (pos, query), door, scale=1.0, spacing=spacing, regular=regular)
         results.append([out, *torch.autograd.grad(out.square().sum(), [x, pos, query, *made.parameters()])])
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, atol=1e-9, rtol=1e-6)
@@ -150,12 +164,13 @@ def test_table_and_edges_agree_on_clouds(dim: int, seed: int, count: int):
 
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize("edges", [False, True])
-def test_gradcheck(dim: int, edges: bool):
+@pytest.mark.parametrize("regular", [False, True])
+def test_gradcheck(dim: int, edges: bool, regular: bool):
     made, pos, query = layer(dim, (1, 2)), cloud(dim, 7, 2.5), cloud(dim, 2, 2.5, 5)
     table: Neighborhood | Tensor = everyone(7, 2).edge_index if edges else everyone(7, 2)
 
     def run(x: Tensor, pos: Tensor, query: Tensor, weight: Tensor) -> Tensor:
-        arguments = {"scale": 1.0, "spacing": 1.3}
+        arguments = {"scale": 1.0, "spacing": 1.3, "regular": regular}
         return torch.func.functional_call(made, {"weight": weight, "bias": made.bias}, (x, (pos, query), table), arguments)
 
     inputs = (features(7, 1), pos, query, made.weight.detach().clone())
@@ -163,7 +178,8 @@ def test_gradcheck(dim: int, edges: bool):
 
 
 @pytest.mark.parametrize("dim", [2, 3])
-def test_constants_and_linear_fields_survive_inside(dim: int):
+@pytest.mark.parametrize("regular", [False, True])
+def test_constants_and_linear_fields_survive_inside(dim: int, regular: bool):
     """Weights on one knot read the field there: exactly, wherever the cloud surrounds the knot well enough."""
     pos = cloud(dim, 150 * dim**2, 6.0 if dim == 2 else 5.0)
     query = 1.5 + cloud(dim, 20, 2.0, 3)
@@ -173,15 +189,17 @@ def test_constants_and_linear_fields_survive_inside(dim: int):
         with torch.no_grad():
             made.weight.zero_()[(0, 0, *knot)] = 1
         x = (pos @ slope + 3)[:, None]
-        out = made(x, (pos, query), everyone(len(pos), 20), scale=1.0, spacing=0.6 if dim == 2 else 1.0)
+        spacing = [0.6, 1.2] if dim == 2 else [1.0, 1.0, 1.2]
+        out = made(x, (pos, query), everyone(len(pos), 20), scale=1.0, spacing=spacing, regular=regular)
         place = query + torch.tensor(knot, dtype=torch.float64) - 1
         torch.testing.assert_close(out[:, 0], place @ slope + 3, atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize("h", [0.25, 0.5, 1.0, 2.0, 4.0])
-def test_a_constant_ends_at_the_border_on_every_sampling(dim: int, h: float):
-    """A knot on the outermost points keeps its value at faces, edges and corners; one a hat's width beyond has none."""
+@pytest.mark.parametrize("regular", [False, True])
+def test_a_constant_ends_at_the_border_on_every_sampling(dim: int, h: float, regular: bool):
+    """A knot on the outermost points keeps its value at faces, edges and corners; one a width beyond, and further, has none."""
     axis = torch.arange(0, 4 + 1e-6, h, dtype=torch.float64)
     pos = torch.cartesian_prod(*[axis] * dim)
     made = ContinuousConv(1, 1, dim, bias=False).double()
@@ -189,11 +207,39 @@ def test_a_constant_ends_at_the_border_on_every_sampling(dim: int, h: float):
         made.weight.zero_()[(0, 0, *[1] * dim)] = 1
     query = torch.cartesian_prod(*[torch.tensor([0.0, 2.0, 4.0], dtype=torch.float64)] * dim)
     beyond = query.clone()
-    beyond[:, 0] = 4 + max(1.0, h)
+    beyond[:, 0] = 4 + max(1.0, h) * torch.linspace(1, 2.5, len(beyond), dtype=torch.float64)
     table, ones = everyone(len(pos), len(query)), torch.ones(len(pos), 1, dtype=torch.float64)
-    inside = made(ones, (pos, query), table, scale=1.0, spacing=h)
+    inside = made(ones, (pos, query), table, scale=1.0, spacing=h, regular=regular)
     torch.testing.assert_close(inside, torch.ones_like(inside), atol=1e-9, rtol=0)
-    assert made(ones, (pos, beyond), table, scale=1.0, spacing=h).abs().max() < 1e-9
+    assert made(ones, (pos, beyond), table, scale=1.0, spacing=h, regular=regular).abs().max() < 1e-9
+
+
+def _across_slices(field: Tensor, h: float, offset: int) -> Tensor:
+    """What a knot ``offset`` mm along the last axis reads on slices ``h`` mm apart, ``(num_rows, num_slices)``."""
+    made = ContinuousConv(1, 1, 2, bias=False).double()
+    with torch.no_grad():
+        made.weight.zero_()[0, 0, 1, 1 + offset] = 1
+    return made.on_grid(field[None, None], (1.0, h), scale=1.0)[0, 0].detach()
+
+
+@pytest.mark.parametrize("h", [1.5, 2.0, 4.0])
+@pytest.mark.parametrize("offset", [-1, 0, 1])
+def test_between_slices_it_is_cubic_convolution(h: float, offset: int):
+    """Inside, Keys' formula; between the last two slices, linear fields; beyond them the fade of a constant."""
+    field = features(6, 9)
+    found, t = _across_slices(field, h, offset), offset / h
+    expected = sum(_keys(k - t) * field[:, 2 + k : 7 + k] for k in (-2, -1, 0, 1, 2))
+    torch.testing.assert_close(found[:, 2:7], expected, atol=1e-12, rtol=0)
+    linear = 3 - 0.7 * h * torch.arange(9.0, dtype=torch.float64).expand(6, -1)
+    rows = slice(0, 8) if offset > 0 else slice(1, 9) if offset < 0 else slice(0, 9)
+    torch.testing.assert_close(_across_slices(linear, h, offset)[:, rows], (linear - 0.7 * offset)[:, rows])
+    assert float(_across_slices(torch.ones_like(field), h, offset).min()) >= min(1, 2 * (1 - abs(t))) - 1e-12
+
+
+def test_fields_of_second_degree_survive_between_slices():
+    place = 3.0 * torch.arange(9.0, dtype=torch.float64)
+    found = _across_slices((place**2).expand(4, -1), 3.0, 1)
+    torch.testing.assert_close(found[:, 1:7], ((place + 1) ** 2)[1:7].expand(4, -1))
 
 
 def test_measure_gives_the_spacing():
@@ -210,7 +256,11 @@ def test_reach_in_mm():
     made = ContinuousConv(1, 1, 3)
     assert made.reach(2.0).tolist() == [4, 4, 4]
     assert made.reach(2.0, (1.0, 2.0, 5.0)).tolist() == [4, 4, 7]
-    assert made.reach(2.0, torch.tensor([[1.0, 3.0, 2.0], [2.5, 1.0, 8.0]])).tolist() == [4.5, 5, 10]
+    apart = torch.tensor([[1.0, 3.0, 2.0], [2.5, 1.0, 8.0]])
+    assert made.reach(2.0, apart).tolist() == [4.5, 5, 10]
+    assert made.reach(2.0, apart, True).tolist() == [7, 8, 18]
+    assert made.reach(2.0, apart, [True, False, False]).tolist() == [7, 5, 10]
+    assert made.reach(2.0, apart, torch.tensor([[True] * 3, [False] * 3])).tolist() == [4.5, 8, 10]
 
 
 @pytest.mark.parametrize("edges", [False, True])

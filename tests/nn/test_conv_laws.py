@@ -27,13 +27,14 @@ def door(request: pytest.FixtureRequest):
 @pytest.mark.parametrize("dim", [2, 3])
 def test_moving_the_whole_scene_changes_nothing(dim: int, door):
     made, pos, x = layer(dim), cloud(dim, 40, 5.0), features(40)
-    spacing = torch.tensor([0.8, 1.4, 2.0], dtype=torch.float64)[:dim]
+    spacing, regular = torch.tensor([0.8, 1.4, 2.0], dtype=torch.float64)[:dim], [False, True, True][:dim]
     frame, turn = _orthonormal(dim).mT.contiguous(), _orthonormal(dim)
-    before = made(x, pos, door(everyone(40, 40)), scale=1.0, spacing=spacing, frame=frame)
+    sampling = {"scale": 1.0, "spacing": spacing, "regular": regular}
+    before = made(x, pos, door(everyone(40, 40)), frame=frame, **sampling)
     for moved, own in ((pos + 1000, frame), (pos @ turn.T - 70, turn @ frame)):
-        after = made(x, moved, door(everyone(40, 40)), scale=1.0, spacing=spacing, frame=own)
+        after = made(x, moved, door(everyone(40, 40)), frame=own, **sampling)
         torch.testing.assert_close(after, before, atol=1e-9, rtol=0)
-    assert (made(x, pos @ turn.T, door(everyone(40, 40)), scale=1.0, spacing=spacing, frame=frame) - before).abs().max() > 1e-2
+    assert (made(x, pos @ turn.T, door(everyone(40, 40)), frame=frame, **sampling) - before).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -89,22 +90,25 @@ def test_another_unit_changes_nothing(dim: int, factor: float, door):
     near, image = door(everyone(30, 30)), torch.randn(1, 2, *[5] * dim, generator=torch.Generator().manual_seed(0))
     for spacing in (1.5, [0.5, 1.0, 3.0][:dim]):
         steps = torch.tensor(spacing)
-        before = made(x, pos, near, scale=1.0, spacing=steps, measure=measure)
-        after = made(x, pos * factor, near, scale=factor, spacing=steps * factor, measure=measure * factor**dim)
+        before = made(x, pos, near, scale=1.0, spacing=steps, measure=measure, regular=True)
+        measures = measure * factor**dim
+        after = made(x, pos * factor, near, scale=factor, spacing=steps * factor, measure=measures, regular=True)
         assert torch.equal(before, after)
         assert torch.equal(made.on_grid(image, steps, scale=1.0), made.on_grid(image, steps * factor, scale=factor))
 
 
 @pytest.mark.parametrize("dim", [2, 3])
-def test_only_points_within_reach_matter(dim: int, door):
+@pytest.mark.parametrize("regular", [False, True])
+def test_only_points_within_reach_matter(dim: int, regular: bool, door):
     made, pos, x = layer(dim), cloud(dim, 200, 12.0), features(200)
     spacing, frame = [0.7, 1.5, 2.0][:dim], _orthonormal(dim)
     query = cloud(dim, 20, 12.0, 3)
-    near = within(pos, query, made.reach(1.0, spacing), frame)
+    near = within(pos, query, made.reach(1.0, spacing, regular), frame)
     assert not near.mask.all()
     assert int(near.mask.sum()) < 0.7 * 200 * 20
-    everything = made(x, (pos, query), door(everyone(200, 20)), scale=1.0, spacing=spacing, frame=frame)
-    torch.testing.assert_close(made(x, (pos, query), door(near), scale=1.0, spacing=spacing, frame=frame), everything)
+    sampling = {"scale": 1.0, "spacing": spacing, "frame": frame, "regular": regular}
+    everything = made(x, (pos, query), door(everyone(200, 20)), **sampling)
+    torch.testing.assert_close(made(x, (pos, query), door(near), **sampling), everything)
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -142,8 +146,8 @@ def test_storage_changes_nothing(code: str, angles: tuple[float, ...]):
     torch.testing.assert_close(back, made.on_grid(x, grid.spacing, scale=1.0), atol=1e-10, rtol=0)
     index = grid.indices().double()
     pos = grid.index_to_world(index)
-    near = within(pos, pos, made.reach(1.0, grid.spacing), grid.frame)
-    points = made(x[0].flatten(1).T, pos, near, scale=1.0, spacing=grid.spacing, frame=grid.frame)
+    near = within(pos, pos, made.reach(1.0, grid.spacing, True), grid.frame)
+    points = made(x[0].flatten(1).T, pos, near, scale=1.0, spacing=grid.spacing, frame=grid.frame, regular=True)
     torch.testing.assert_close(points.T.reshape(back.shape[1:]), back[0], atol=1e-9, rtol=0)
 
 
@@ -162,7 +166,9 @@ def _scenes(dim: int, seed: int) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("dim", [2, 3])
-def test_one_point_moving_a_little_changes_little(dim: int):
+@pytest.mark.parametrize("spacing", [1.0, 1.2])
+def test_one_point_moving_a_little_changes_little(dim: int, spacing: float):
+    """Hats, and along all axes cubic kernels 1.2 scales wide."""
     made = layer(dim, (1, 1), bias=False).requires_grad_(False)
     chance = torch.Generator().manual_seed(1)
     unit = 1e-4 * float(made.weight.abs().sum())
@@ -170,24 +176,26 @@ def test_one_point_moving_a_little_changes_little(dim: int):
         for pos in _scenes(dim, seed):
             x, near = features(len(pos), 1, seed), everyone(len(pos), len(pos))
             x = x / x.abs().max()
-            before = made(x, pos, near, scale=1.0)
+            before = made(x, pos, near, scale=1.0, spacing=spacing, regular=True)
             for _ in range(3):
                 step, moved = torch.randn(dim, generator=chance, dtype=torch.float64), pos.clone()
                 moved[int(torch.randint(len(pos), (1,), generator=chance))] += 1e-4 * step / step.norm()
-                assert float((made(x, moved, near, scale=1.0) - before).abs().max()) <= STEEPEST * unit
+                after = made(x, moved, near, scale=1.0, spacing=spacing, regular=True)
+                assert float((after - before).abs().max()) <= STEEPEST * unit
 
 
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize("others", [0, 5, 25])
-def test_nothing_jumps_as_a_query_crosses_the_cloud(dim: int, others: int):
+@pytest.mark.parametrize("regular", [False, True])
+def test_nothing_jumps_as_a_query_crosses_the_cloud(dim: int, others: int, regular: bool):
     """From far outside, across rims and borders, in steps of 1e-3 of the scale; the neighbourhood is made anew at each."""
     made = layer(dim, (1, 1), bias=False).requires_grad_(False)
     pos = torch.cat([torch.full((1, dim), 2.0, dtype=torch.float64), cloud(dim, others, 4.0)])
     x = features(len(pos), 1)
     along = torch.linspace(-3, 7, 10_001, dtype=torch.float64)
     query = torch.stack([along, *[torch.full_like(along, 1.3 + 0.4 * a) for a in range(dim - 1)]], 1)
-    for near in (within(pos, query, made.reach(1.0, 1.2)),):
-        out = made(x, (pos, query), near, scale=1.0, spacing=1.2)[:, 0]
-        assert out[0] == out[-1] == 0
-        assert out.abs().max() > 0.05
-        assert out.diff().abs().max() <= STEEPEST * 1e-3 * float(made.weight.abs().sum() * x.abs().max())
+    near = within(pos, query, made.reach(1.0, 1.2, regular))
+    out = made(x, (pos, query), near, scale=1.0, spacing=1.2, regular=regular)[:, 0]
+    assert out[0] == out[-1] == 0
+    assert out.abs().max() > 0.05
+    assert out.diff().abs().max() <= STEEPEST * 1e-3 * float(made.weight.abs().sum() * x.abs().max())

@@ -60,6 +60,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"spacing": -1.0}, r"spacing: expected positive finite values"),
     ({"measure": torch.ones(3)}, r"measure: expected shape \(4,\), got \(3,\)"),
     ({"measure": torch.zeros(4)}, r"measure: expected positive finite values"),
+    ({"regular": torch.ones(4)}, r"regular: expected True, False, \(3,\) or \(4, 3\) bool, got \(4,\) torch.float32"),
+    ({"regular": [True, False]}, r"regular: expected True, False, \(3,\) or \(4, 3\) bool, got \(2,\)"),
     ({"frame": torch.eye(2)}, r"frame: expected shape \(3, 3\) or \(3, 3, 3\), got \(2, 2\)"),
     ({"frame": 2 * torch.eye(3)}, r"frame: expected orthonormal columns, got ones off by 3; use Grid.frame"),
 ]

@@ -163,6 +163,19 @@ def test_the_shortcut_is_there_and_is_linear_where_channels_change() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dim", DIMS)
+def test_clouds_without_features_are_seen_by_their_shape(kind: str, dim: int) -> None:
+    """Each entry alone, wherever it is in the world; and the shape does matter."""
+    cloud, model = make_batch(kind, dim).with_features(None), encoder(dim, in_channels=0)
+    whole = model(cloud, 1.0)
+    for number, entry in enumerate(entries(cloud)):
+        for level, ours, theirs in zip(whole.levels, whole.features, model(entry, 1.0).features, strict=True):
+            torch.testing.assert_close(ours[level.points.rows(number)], theirs, atol=1e-3, rtol=0)
+    assert_alike(model(cloud.moved(motions(dim, cloud.num_entries)), 1.0), whole, atol=2e-3)
+    assert float(whole.features[0].std()) > 0.5
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_gradients_reach_every_weight_from_the_coarsest_level(kind: str) -> None:
     cloud, model = make_batch(kind, 2), encoder(2).requires_grad_()
     last = model(cloud, 1.0).features[-1]
@@ -180,8 +193,10 @@ def test_other_clouds_are_refused() -> None:
     model = encoder(3)
     with refused("cloud", "3-D points with 2 features", "2-D with 2"):
         model(make_batch("equal", 2), 1.0)
-    with refused("cloud", "got 3-D with none", "constant feature"):
+    with refused("cloud", "got 3-D with 0", "in_channels=0"):
         model(make_batch("equal", 3).with_features(None), 1.0)
+    with refused("cloud", "with 0 features, got 3-D with 2"):
+        encoder(3, in_channels=0)(make_batch("equal", 3), 1.0)
     with refused("cloud", "got 3-D with 5"):
         model(make_batch("equal", 3, 5), 1.0)
     with refused("scale", "positive"):
