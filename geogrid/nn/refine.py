@@ -96,10 +96,10 @@ class Refine(nn.Module):
         temperature = self.attention.log_temperature
         if temperature is None or found.offset is None or found.cost is None:
             return self._together(self.head(found.update, own, fixed), fixed)
-        cost = found.cost * (-temperature).exp()[:, None]
-        change = self.head(torch.cat([found.update, found.offset.flatten(1) / scale, cost.flatten(1)], 1), own, fixed)
+        cost, offset = found.cost * (-temperature).exp()[:, None], found.offset.to(found.update.dtype)
+        change = self.head(torch.cat([found.update, offset.flatten(1) / scale, cost.flatten(1)], 1), own, fixed)
         if self.direct is not None:
-            direct = torch.einsum("h,nhd->nd", self.direct, found.offset)
+            direct = torch.einsum("h,nhd->nd", self.direct, offset)
             change = change + torch.nn.functional.pad(direct, (0, int(self.affine)))
         return self._together(change, fixed)
 

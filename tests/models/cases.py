@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from geogrid.models import GeoReg, GeoRegConfig
@@ -40,6 +42,12 @@ def smooth_image(grid: Grid, seed: int) -> Image:
     phases = torch.rand(12, generator=generator, dtype=torch.float64) * 6.3
     place = grid.indices().double() * grid.spacing
     return Image((place @ waves.T + phases).sin().mean(1).float().reshape(grid.shape), grid)
+
+
+def in_float64(cloud: PointCloud) -> PointCloud:
+    return replace(
+        cloud, pos=cloud.pos.double(), measure=cloud.measure.double(), x=None if cloud.x is None else cloud.x.double()
+    )
 
 
 def pair(dim: int, num_entries: int = 1, angles: tuple[float, ...] | None = None) -> tuple[PointCloud, PointCloud]:
