@@ -22,7 +22,7 @@ $(VENV)/.stamp: pyproject.toml constraints.txt
 	@echo "geogrid: setting up $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt torch
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[itk,demo,metrics,mnist,notebooks,fast,test,docs,dev]"
+	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[itk,demo,metrics,mnist,notebooks,fast,train,test,docs,dev]"
 	@touch $@
 
 demo: setup  ## register a brain scan and write demo/report.html

@@ -1,7 +1,8 @@
-"""The command line: ``geogrid register | apply | apply-points | synth | info | doctor``."""
+"""The command line: ``geogrid register | apply | apply-points | synth | train | info | doctor``."""
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import threading
@@ -191,6 +192,24 @@ def synth(out: Path, number: int, quiet: bool, overwrite: bool, **options: Any) 
 
 
 @app.command()
+@click.option("--config", required=True, metavar="FILE|PRESET", help="Settings, YAML or TOML; or the name of a preset.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replaces a setting: optimizer.rate=1e-3.")
+@click.option("--out", type=IMAGE, required=True, help="Folder for checkpoints, logs and weights; made when missing.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out, if there is one.")
+@click.option("--quiet", is_flag=True, help="Without a progress bar.")
+def train(config: str, overrides: tuple[str, ...], out: Path, resume: bool, quiet: bool) -> None:
+    """Train a model and write its weights into a folder."""
+    from geogrid.training import is_first_process, read_config, train
+
+    recipe = shlex.join(["geogrid", "train", "--config", config, *(f"--set={override}" for override in overrides)])
+    settings = read_config(config, overrides)
+    with _resumable():
+        weights = train(settings, out, resume=resume, recipe=recipe, quiet=quiet)
+    if is_first_process():
+        click.echo(f"weights: {weights}")
+
+
+@app.command()
 @click.argument("file", type=IMAGE)
 def info(file: Path) -> None:
     """Tell what FILE is and what geogrid will do with it."""
@@ -246,6 +265,17 @@ def _stopping_cleanly() -> Iterator[None]:
     finally:
         for number in replaced:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Ends a training that is stopped with what to do next; Lightning turns Ctrl-C into an exit."""
+    try:
+        yield
+    except Stopped as stopped:
+        _fail(f"stopped by {signal.Signals(stopped.number).name}; go on with --resume", 128 + stopped.number)
+    except SystemExit:
+        _fail("interrupted; go on with --resume", 130)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

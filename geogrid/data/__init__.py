@@ -1,6 +1,7 @@
 """Pairs to register, and samples to try things on."""
 
 from geogrid.data.augment import random_affine
+from geogrid.data.batches import Landmarks, PairBatch, collate_pairs
 from geogrid.data.mnist import Digits, DigitSplit, mnist, same_digit_pairs
 from geogrid.data.pair import Pair, read_pair
 from geogrid.data.samples import mni152, mni152_tissues
@@ -30,7 +31,9 @@ __all__ = [
     "DeformationConfig",
     "DigitSplit",
     "Digits",
+    "Landmarks",
     "Pair",
+    "PairBatch",
     "PairFields",
     "Scan",
     "Scene",
@@ -39,6 +42,7 @@ __all__ = [
     "SyntheticPair",
     "World",
     "WorldConfig",
+    "collate_pairs",
     "deformation_kind",
     "mni152",
     "mni152_tissues",

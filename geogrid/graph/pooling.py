@@ -112,5 +112,6 @@ def own_positions(cloud: PointCloud, places: Tensor | None = None, batch: Tensor
     """Positions along the axes of each entry's own frame, ``(num_points, dim)``: of the points, or of other places."""
     places, batch = (cloud.pos, cloud.batch) if places is None or batch is None else (places, batch)
     parts = places.double().split(torch.bincount(batch, minlength=cloud.num_entries).tolist())
-    own = [part @ frame.to(part) for part, frame in zip(parts, cloud.frame, strict=True)]
+    with torch.autocast(places.device.type, enabled=False):
+        own = [part @ frame.to(part) for part, frame in zip(parts, cloud.frame, strict=True)]
     return torch.cat(own).to(places.dtype)

@@ -168,11 +168,15 @@ def _pool_pair(trajectory: TrajectoryBatch, fixed: PointCloud, moving: PointClou
             f"fixed, moving: expected {len(trajectory.starts)} entries, one per pair of the trajectory, got "
             f"{fixed.num_entries} and {moving.num_entries}"
         )
+    return list(zip(pool_to_levels(trajectory, fixed), pool_to_levels(trajectory, moving), strict=True))
+
+
+def pool_to_levels(trajectory: TrajectoryBatch, cloud: PointCloud) -> list[PointCloud]:
+    """A cloud at each level up to the coarsest of a trajectory, each pooled from the one before, as the encoder pools."""
     finest = trajectory.last.scale / 2**trajectory.last.level
-    levels = []
-    for level in range(max(step.level for step in trajectory.steps) + 1):
-        fixed, moving = (pool_cloud(cloud, finest * 2**level) for cloud in (fixed, moving))
-        levels.append((fixed, moving))
+    levels = [pool_cloud(cloud, finest)]
+    for level in range(1, max(step.level for step in trajectory.steps) + 1):
+        levels.append(pool_cloud(levels[-1], finest * 2**level))
     return levels
 
 

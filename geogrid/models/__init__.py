@@ -1,7 +1,21 @@
 """Models: from a pair of images or clouds to a trajectory of transforms, coarse to fine."""
 
 from geogrid.models.attended import Attended, attended
+from geogrid.models.card import ModelCard
 from geogrid.models.feature_warp import FeatureWarp
 from geogrid.models.georeg import GeoReg, GeoRegConfig
+from geogrid.models.saving import load_weights, read_card, save_weights, shipped_weights, weights_sha256
 
-__all__ = ["Attended", "FeatureWarp", "GeoReg", "GeoRegConfig", "attended"]
+__all__ = [
+    "Attended",
+    "FeatureWarp",
+    "GeoReg",
+    "GeoRegConfig",
+    "ModelCard",
+    "attended",
+    "load_weights",
+    "read_card",
+    "save_weights",
+    "shipped_weights",
+    "weights_sha256",
+]

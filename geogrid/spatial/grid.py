@@ -137,11 +137,15 @@ class Grid:
 
 
 def map_points(matrix: Tensor, points: Tensor) -> Tensor:
-    """Applies a ``(dim + 1, dim + 1)`` homogeneous matrix to ``(..., dim)`` points, in their dtype and on their device."""
+    """Applies a ``(dim + 1, dim + 1)`` homogeneous matrix to ``(..., dim)`` points, in their dtype and on their device.
+
+    Places are never computed in mixed precision, whatever surrounds the call.
+    """
     matrix = matrix.to(points.device)
     linear, shift = matrix[:-1, :-1].to(points.dtype), matrix[:-1, -1].to(points.dtype)
     flat = points.reshape(-1, points.shape[-1])
-    return torch.addmm(shift, flat, linear.T).reshape(points.shape)
+    with torch.autocast(points.device.type, enabled=False):
+        return torch.addmm(shift, flat, linear.T).reshape(points.shape)
 
 
 def _moved_origin(affine: Tensor, index: Tensor) -> Tensor:

@@ -1,0 +1,92 @@
+"""Pairs of point sets from a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import permutations
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from geogrid.data import PairBatch
+from geogrid.errors import GeogridError
+from geogrid.graph import point_volumes
+from geogrid.io import read_points
+from geogrid.spatial import PointCloud
+from geogrid.training.draws import shuffled_place
+from geogrid.training.folders import listed_files, listed_pairs
+
+
+@dataclass(frozen=True)
+class PointsConfig:
+    """Pairs of point sets in a folder, all of them with each other in both directions, or those of a list.
+
+    Every point has one feature, the number 1, so that only where points are tells them apart.
+
+    Args:
+        folder: of CSV tables of points in world mm.
+        pairs: CSV table with the columns ``fixed`` and ``moving``, names of files in the folder; default all pairs.
+        pattern: of the names of the files.
+        coordinates: ``ras`` or ``lps``.
+        corresponding: whether row i is the same point in all files; the truth is then known.
+        keep: point sets that stay in memory.
+
+    Raises:
+        GeogridError: for values out of their range.
+    """
+
+    folder: str
+    pairs: str | None = None
+    pattern: str = "*.csv"
+    coordinates: Literal["ras", "lps"] = "ras"
+    corresponding: bool = False
+    keep: int = 1024
+
+    def __post_init__(self) -> None:
+        if self.keep < 1:
+            raise GeogridError(f"keep: expected a whole number from 1 up, got {self.keep}")
+
+
+class PointPairs:
+    """A stream of pairs in rounds: every pair comes once, in random order, before any comes again.
+
+    Args:
+        config: the folder.
+        seed: of the order.
+
+    Raises:
+        GeogridError: naming the folder, list or file that cannot be used.
+    """
+
+    def __init__(self, config: PointsConfig, seed: int) -> None:
+        self.config, self.seed = config, seed
+        self.files = listed_files(Path(config.folder), config.pattern, (".csv",), "point sets")
+        self.pairs = list(permutations(self.files, 2)) if config.pairs is None else listed_pairs(config.pairs, self.files)
+        self.subject = lru_cache(config.keep)(self._read)
+
+    @property
+    def num_pairs(self) -> int:
+        """Number of different pairs."""
+        return len(self.pairs)
+
+    def draw(self, number: int) -> PairBatch:
+        """The pair of a number."""
+        names = self.pairs[shuffled_place(number, self.num_pairs, self.seed)]
+        fixed, moving = (self.subject(name) for name in names)
+        if fixed.dim != moving.dim:
+            raise GeogridError(f"{names[0]}, {names[1]}: expected points of one dimension, got 2-D and 3-D")
+        if not self.config.corresponding:
+            return PairBatch(fixed, moving)
+        if fixed.num_points != moving.num_points:
+            raise GeogridError(
+                f"{names[0]}, {names[1]}: expected as many points, row by row the same, got {fixed.num_points} and "
+                f"{moving.num_points}; or set corresponding to false"
+            )
+        return PairBatch(fixed, moving, displacement=moving.pos - fixed.pos)
+
+    def _read(self, name: str) -> PointCloud:
+        pos = read_points(self.files[name], coordinates=self.config.coordinates).points.float()
+        measure = point_volumes(pos, dimension=pos.shape[1]).measure
+        return PointCloud.from_points(pos, measure, torch.ones_like(pos[:, :1]))

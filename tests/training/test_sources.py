@@ -1,0 +1,158 @@
+"""Where pairs come from: the same number gives the same pair, and files that do not fit are named."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from geogrid.data import PairBatch, SyntheticConfig
+from geogrid.errors import GeogridError
+from geogrid.training import DataConfig, DigitsConfig, ImagesConfig, PairSource, PointsConfig, WorldsConfig, make_source
+from geogrid.training.draws import generator_of, shuffled_place
+from geogrid.training.loader import StepSampler
+from tests.training.tiny import write_subjects
+
+SMALL = SyntheticConfig((16, 12), (2.0, 2.0))
+
+
+@pytest.fixture(scope="module")
+def subjects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("subjects")
+    write_subjects(folder)
+    return folder
+
+
+def images(folder: Path, **more: object) -> ImagesConfig:
+    parts = {"labels": str(folder / "labels"), "landmarks": str(folder / "landmarks")} | more
+    return ImagesConfig(str(folder / "images"), **parts)  # type: ignore[arg-type]
+
+
+def same(one: PairBatch, other: PairBatch) -> bool:
+    return torch.equal(one.fixed.pos, other.fixed.pos) and torch.equal(features(one), features(other))
+
+
+def features(pair: PairBatch) -> torch.Tensor:
+    assert pair.moving.x is not None
+    return pair.moving.x
+
+
+@pytest.mark.parametrize("kind", ["mnist", "images", "points", "synthetic", "scattered"])
+def test_the_same_number_is_the_same_pair_in_any_process(kind: str, subjects: Path) -> None:
+    config = {
+        "mnist": DataConfig(mnist=DigitsConfig()),
+        "images": DataConfig(images=images(subjects)),
+        "points": DataConfig(points=PointsConfig(str(subjects / "landmarks"))),
+        "synthetic": DataConfig(synthetic=WorldsConfig((SMALL,))),
+        "scattered": DataConfig(synthetic=WorldsConfig((SMALL,), num_points=50)),
+    }[kind]
+    first, second, other = make_source(config, 1), make_source(config, 1), make_source(config, 2)
+    numbers = (5, 0, 3)
+    pairs = {number: first.draw(number) for number in numbers}
+    assert all(same(pairs[number], second.draw(number)) for number in reversed(numbers))
+    assert not all(same(pairs[number], other.draw(number)) for number in numbers)
+
+
+def drawn(source: PairSource, numbers: range) -> list[tuple[float, float]]:
+    """Which subjects: their number of points tells."""
+    return [(pair.fixed.num_points, pair.moving.num_points) for pair in map(source.draw, numbers)]
+
+
+def test_a_folder_gives_every_ordered_pair_once_a_round(subjects: Path) -> None:
+    source = make_source(DataConfig(images=images(subjects)), 0)
+    assert source.num_pairs == 6
+    rounds = [drawn(source, range(start, start + 6)) for start in (0, 6)]
+    assert [len(set(pairs)) for pairs in rounds] == [6, 6]
+    assert all(fixed != moving for fixed, moving in rounds[0])
+    assert rounds[0] != rounds[1]
+
+
+def test_a_list_gives_its_pairs_alone(subjects: Path, tmp_path: Path) -> None:
+    table = tmp_path / "pairs.csv"
+    table.write_text("fixed,moving\nanna.nii.gz,cleo.nii.gz\n")
+    source = make_source(DataConfig(images=images(subjects, pairs=str(table))), 0)
+    assert drawn(source, range(2)) == [(22 * 20 * 18, 24 * 20 * 18)] * 2
+    table.write_text("fixed,moving\nanna.nii.gz,cleo.nii.gz\nanna.nii.gz,dora.nii.gz\n")
+    with pytest.raises(GeogridError, match=r"pairs.csv, line 3: moving: no file dora.nii.gz"):
+        make_source(DataConfig(images=images(subjects, pairs=str(table))), 0)
+
+
+def test_centred_subjects_share_their_middle_and_keep_what_is_known(subjects: Path) -> None:
+    config = images(subjects, placement="centre", spacing=3.0, shape=(16, 15, 14))
+    source = make_source(DataConfig(images=config), 0)
+    for number in range(6):
+        pair = source.draw(number)
+        assert pair.fixed.lattices[0].shape == pair.moving.lattices[0].shape == (16, 15, 14)
+        torch.testing.assert_close(pair.fixed.spacing, torch.full((1, 3), 3.0, dtype=torch.float64))
+        assert pair.fixed_labels is not None
+        assert pair.landmarks is not None
+        core = pair.fixed.pos[pair.fixed_labels == 2]
+        assert core.mean(0).norm() < 1.5
+        expected = torch.tensor([[5.0, 3.0, 2.0], [-4.0, 2.0, 6.0]], dtype=torch.float64)
+        assert (pair.landmarks.fixed - expected).norm(dim=1).max() < 2.5
+        torch.testing.assert_close(pair.landmarks.fixed.diff(dim=0), expected.diff(dim=0))
+        brightness = torch.corrcoef(torch.stack([pair.fixed.x[:, 0], (pair.fixed_labels > 0).float()]))  # type: ignore[index]
+        assert brightness[0, 1] > 0.9
+
+
+def test_pixels_stay_where_the_world_has_them(subjects: Path) -> None:
+    plain = make_source(DataConfig(images=images(subjects)), 0).draw(0)
+    coarse = make_source(DataConfig(images=images(subjects, spacing=4.0)), 0).draw(0)
+    for pair in (plain, coarse):
+        assert pair.fixed_labels is not None
+    middles = [pair.fixed.pos[pair.fixed_labels == 2].mean(0) for pair in (plain, coarse)]
+    assert (middles[0] - middles[1]).norm() < 1.0
+
+
+def test_corresponding_points_give_the_truth(subjects: Path) -> None:
+    source = make_source(DataConfig(points=PointsConfig(str(subjects / "landmarks"), corresponding=True)), 0)
+    pair = source.draw(0)
+    assert pair.displacement is not None
+    assert torch.equal(pair.fixed.pos + pair.displacement, pair.moving.pos)
+
+
+def test_groups_of_worlds_share_their_kind() -> None:
+    kinds = (SMALL, SyntheticConfig((12, 16), (2.0, 2.0)))
+    source = make_source(DataConfig(synthetic=WorldsConfig(kinds, group=2, labels=True)), 0)
+    shapes = [source.draw(number).fixed.lattices[0].shape for number in range(8)]
+    assert shapes[0::2] == shapes[1::2]
+    assert {shapes[0], shapes[2]} == {shapes[4], shapes[6]} == {(16, 12), (12, 16)}
+
+
+def test_files_that_cannot_be_used_are_named(subjects: Path, tmp_path: Path) -> None:
+    for wrong, message in (
+        (ImagesConfig(str(tmp_path / "none")), "none: expected a folder of images"),
+        (ImagesConfig(str(subjects)), "at least two images"),
+        (images(subjects, labels=str(tmp_path)), "expected labels of .*anna.nii.gz called anna"),
+        (images(subjects, landmarks=str(tmp_path / "none")), "none: expected a folder of landmarks"),
+    ):
+        with pytest.raises(GeogridError, match=message):
+            make_source(DataConfig(images=wrong), 0)
+    for name in ("a", "b"):
+        nib.save(nib.Nifti1Image(np.zeros((9, 9, 9), "f4"), np.eye(4)), tmp_path / f"{name}.nii.gz")
+    with pytest.raises(GeogridError, match=r"[ab].nii.gz"):
+        make_source(DataConfig(images=ImagesConfig(str(tmp_path))), 0).draw(0)
+    with pytest.raises(GeogridError, match=r"nii.gz: 3-D, expected 2-D"):
+        make_source(DataConfig(images=images(subjects, shape=(8, 8))), 0).draw(0)
+
+
+def test_processes_share_out_what_one_would_see() -> None:
+    def numbers(batch: int, rank: int, world: int, done: int = 0) -> list[list[int]]:
+        return list(StepSampler(batch, 5, rank, world, lambda: done))
+
+    alone = numbers(4, 0, 1)
+    parts = zip(numbers(2, 0, 2), numbers(2, 1, 2), strict=True)
+    assert [first + second for first, second in parts] == alone
+    assert list(chain(*alone)) == list(range(20))
+    assert numbers(4, 0, 1, done=3) == alone[3:]
+
+
+def test_draws_depend_on_their_purpose_alone() -> None:
+    seen = {float(torch.rand(1, generator=generator_of(*purpose))) for purpose in ((0,), (1,), (0, 0), (0, 1), (1, 0))}
+    assert len(seen) == 5
+    for turn in range(3):
+        assert sorted(shuffled_place(turn * 7 + number, 7, 3) for number in range(7)) == list(range(7))
