@@ -33,7 +33,8 @@ class GeoRegConfig:
             heads cost little there.
         head_channels: width of a head.
         hidden: width of the convolutional head of g, one number or one per level.
-        radius: of the attention of g, in units of a level's scale.
+        radius: of the attention of g, in units of a level's scale, one number or one per level; coarse levels have few
+            points, so a large radius, and with it a large capture range, costs little there.
         learned_interpolation: whether h corrects what children inherit.
         matcher: whether g starts as a matcher (law e); otherwise it is the plain operator.
         two_encoders: whether fixed and moving images have encoders of their own.
@@ -48,7 +49,7 @@ class GeoRegConfig:
     heads: int | tuple[int, ...] = 2
     head_channels: int = 8
     hidden: int | tuple[int, ...] = 32
-    radius: float = 2.0
+    radius: float | tuple[float, ...] = 2.0
     learned_interpolation: bool = True
     matcher: bool = True
     two_encoders: bool = False
@@ -59,15 +60,19 @@ class GeoRegConfig:
             raise GeogridError(
                 f"steps: expected {len(self.channels)} numbers from 0 up, the last (coarsest) at least 1, got {self.steps}"
             )
-        for name in ("heads", "hidden"):
+        for name in ("heads", "hidden", "radius"):
             given = getattr(self, name)
-            if not isinstance(given, int) and len(given) != len(self.channels):
+            if isinstance(given, tuple) and len(given) != len(self.channels):
                 raise GeogridError(f"{name}: expected one number or {len(self.channels)}, one per level, got {given}")
 
     def at(self, name: str, level: int) -> int:
         """The number of heads, or the hidden width, of a level."""
         given: int | tuple[int, ...] = getattr(self, name)
-        return given if isinstance(given, int) else given[level]
+        return given[level] if isinstance(given, tuple) else given
+
+    def radius_at(self, level: int) -> float:
+        """The radius of a level, in units of its scale."""
+        return self.radius[level] if isinstance(self.radius, tuple) else self.radius
 
 
 class GeoReg(nn.Module):
@@ -115,14 +120,16 @@ class GeoReg(nn.Module):
 
         The direct term reaches ``direct * radius``; the head, whose last layer starts with weights of about .001, adds little.
         """
-        return DIRECT * self.config.radius + 0.1
+        return DIRECT * max(map(self.config.radius_at, range(len(self.config.channels)))) + 0.1
 
     def make_step(self, level: int) -> nn.Module:
         """The layer g of a level."""
         c = self.config
         heads, hidden = c.at("heads", level), c.at("hidden", level)
         affine = level >= len(c.channels) - c.affine_levels
-        return Refine(c.channels[level], c.dim, heads, c.head_channels, hidden, c.radius, matcher=c.matcher, affine=affine)
+        return Refine(
+            c.channels[level], c.dim, heads, c.head_channels, hidden, c.radius_at(level), matcher=c.matcher, affine=affine
+        )
 
     def forward(
         self, fixed: PointCloud, moving: PointCloud, scale: float | None = None, starts: Sequence[AffineTransform] = ()
