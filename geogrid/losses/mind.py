@@ -14,6 +14,8 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from geogrid.losses.windows import Windows, window_radii
 
+View = tuple[slice, ...]
+
 
 class SelfSimilarity:
     r"""Mean squared difference between the self-similarity descriptors of one image and others on the same lattice.
@@ -42,8 +44,7 @@ class SelfSimilarity:
         radius: half width of a patch in mm.
         weight: ``(*shape)`` weight of each point in [0, 1]; default 1.
         floor: standard deviation :math:`\sqrt\varepsilon`, in intensity units, below which a place counts as flat.
-        stride: points from descriptor to descriptor, 1 or 2; with 2, several times faster, offsets are even numbers of points
-            where they reach that far.
+        stride: points from descriptor to descriptor, 1 or 2; 2 is several times faster.
 
     Reference:
         Heinrich et al., "Towards realtime multimodal fusion for image-guided interventions using self-similarities", MICCAI
@@ -85,92 +86,66 @@ class SelfSimilarity:
 
 
 class Descriptor:
-    """The self-similarity context of images on a lattice; see :class:`SelfSimilarity` for what it is and for the arguments.
-
-    Of the 12 patch distances every two are one and the same image of distances, seen from different places: the two
-    neighbours are apart by the same vector. So 6 images are made (2 in 2-D), on every ``stride``-th point, and shifted.
-    """
+    """The self-similarity context of images on a lattice; see :class:`SelfSimilarity` for what it is and for the arguments."""
 
     def __init__(
         self, shape: Sequence[int], spacing: Sequence[float], offset: float, radius: float, floor: float, stride: int
     ) -> None:
         self.floor = floor**2
-        steps = _offset_steps(shape, spacing, offset, stride)
-        strides = [2 if stride == 2 and step and step % 2 == 0 else 1 for step in steps]
-        self.windows = Windows(shape, window_radii(shape, spacing, radius), strides)
-        self.reach = tuple(steps)
-        self.apart: list[tuple[int, ...]] = []
-        self.views: list[tuple[int, int, int]] = []
-        for a, b in combinations([axis for axis, step in enumerate(steps) if step], 2):
-            for sign in (1, -1):
-                number = len(self.apart)
-                self.apart.append(tuple({a: -steps[a], b: sign * steps[b]}.get(axis, 0) for axis in range(len(shape))))
-                self.views.append((number, a, steps[a] // strides[a]))
-                self.views.append((number, b, -sign * steps[b] // strides[b]))
+        self.reach = _reach(shape, spacing, offset)
+        self.windows = Windows(shape, window_radii(shape, spacing, radius), [min(stride, size) for size in shape])
+        axes = [axis for axis, step in enumerate(self.reach) if step]
+        ways = (1, -1)
+        self.pairs = [
+            (self._view(a, first), self._view(b, second)) for a, b in combinations(axes, 2) for first in ways for second in ways
+        ]
 
     def __call__(self, image: Tensor) -> Tensor:
         """Descriptors of a ``(*shape)`` image, ``(num_distances, *windows)`` in (0, 1]."""
-        if not self.views:
-            return image.new_ones(1, *self.windows.weigh(torch.ones_like(image)).shape)
+        if not self.pairs:
+            return torch.ones_like(self.windows.weigh(image))[None]
         padding = [side for step in reversed(self.reach) for side in (step, step)]
         padded = F.pad(image[None, None], padding, mode="replicate")[0, 0]
-        single: Tensor = _PatchDistances.apply(padded, self.reach, self.apart, self.windows)  # type: ignore[no-untyped-call]
-        distance = torch.stack([_moved(single[number], axis, blocks) for number, axis, blocks in self.views])
-        distance = distance - distance.amin(0)
-        return torch.exp(-distance / (distance.mean(0) + self.floor))
+        descriptor: Tensor = _Descriptor.apply(padded, self.pairs, self.windows, self.floor)  # type: ignore[no-untyped-call]
+        return descriptor
+
+    def _view(self, axis: int, way: int) -> View:
+        """The lattice in the padded image, seen from the neighbour one way along an axis."""
+        starts = [r + way * r * (a == axis) for a, r in enumerate(self.reach)]
+        return tuple(slice(start, start + size) for start, size in zip(starts, self.windows.shape, strict=True))
 
 
-class _PatchDistances(torch.autograd.Function):
-    """Window means of squared differences between an image and itself, shifted; keeps the image only."""
+class _Descriptor(torch.autograd.Function):
+    """Keeps the image and the descriptors; the differences between neighbours are made again on the way back."""
 
     @staticmethod
-    def forward(
-        ctx: Any, padded: Tensor, reach: tuple[int, ...], apart: list[tuple[int, ...]], windows: Windows
-    ) -> Tensor:
-        ctx.save_for_backward(padded)
-        ctx.settings = reach, apart, windows
-        here = padded[_view(reach, (0,) * len(reach), windows.shape)]
-        means = []
-        for vector in apart:
-            difference = here - padded[_view(reach, vector, windows.shape)]
-            means.append(windows.mean(difference.square_()[None])[0])
-        return torch.stack(means)
+    def forward(ctx: Any, padded: Tensor, pairs: list[tuple[View, View]], windows: Windows, floor: float) -> Tensor:
+        means = [windows.mean((padded[first] - padded[second]).square_()[None])[0] for first, second in pairs]
+        distance = torch.stack(means)
+        least, place = distance.min(0, keepdim=True)
+        scale = distance.sub_(least).mean(0).add_(floor)
+        exponent = distance.div_(scale)
+        descriptor = torch.exp(-exponent)
+        ctx.save_for_backward(padded, descriptor, exponent, scale, place)
+        ctx.settings = pairs, windows
+        return descriptor
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, *grad_outputs: Any) -> Any:
-        (padded,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        reach, apart, windows = ctx.settings  # type: ignore[attr-defined]
+        padded, descriptor, exponent, scale, place = ctx.saved_tensors  # type: ignore[attr-defined]
+        pairs, windows = ctx.settings  # type: ignore[attr-defined]
+        slope = (descriptor * grad_outputs[0]).neg_()
+        slope.sub_((slope * exponent).mean(0)).div_(scale)
+        slope.scatter_add_(0, place, -slope.sum(0, keepdim=True))
         grad = torch.zeros_like(padded)
-        center = _view(reach, (0,) * len(reach), windows.shape)
-        for vector, incoming in zip(apart, grad_outputs[0], strict=True):
-            there = _view(reach, vector, windows.shape)
-            change = windows.adjoint(2 * incoming[None])[0].mul_(padded[center] - padded[there])
-            grad[center] += change
-            grad[there] -= change
+        for (first, second), incoming in zip(pairs, 2 * slope, strict=True):
+            change = windows.adjoint(incoming[None])[0].mul_(padded[first] - padded[second])
+            grad[first] += change
+            grad[second] -= change
         return grad, None, None, None
 
 
-def _offset_steps(shape: Sequence[int], spacing: Sequence[float], offset: float, stride: int) -> list[int]:
-    """Points from the centre to a neighbour along each axis; 0 along axes with a single point."""
-    steps = []
-    for size, apart in zip(shape, spacing, strict=True):
-        points = offset / float(apart)
-        wanted = 2 * math.floor(points / 2 + 0.5001) if stride == 2 and points > 1.0001 else math.floor(points + 0.5001)
-        steps.append(min(size - 1, max(1, wanted)))
-    return steps
-
-
-def _view(reach: Sequence[int], vector: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
-    """Where in a padded image the lattice lies, moved by a vector."""
-    return tuple(slice(r + v, r + v + n) for r, v, n in zip(reach, vector, shape, strict=True))
-
-
-def _moved(values: Tensor, axis: int, blocks: int) -> Tensor:
-    """Values read ``blocks`` places further along an axis; beyond the border the border value goes on."""
-    size = values.shape[axis]
-    if abs(blocks) >= size:
-        return values.narrow(axis, size - 1 if blocks > 0 else 0, 1).expand_as(values)
-    kept = values.narrow(axis, max(blocks, 0), size - abs(blocks))
-    rim = values.narrow(axis, size - 1 if blocks > 0 else 0, 1).expand(*values.shape[:axis], abs(blocks), *values.shape[axis + 1 :])
-    return torch.cat([kept, rim] if blocks > 0 else [rim, kept], axis)
+def _reach(shape: Sequence[int], spacing: Sequence[float], offset: float) -> tuple[int, ...]:
+    """Points from the centre to a neighbour along each axis: at least one, but none along an axis with a single point."""
+    return tuple(min(n - 1, max(1, math.floor(offset / float(s) + 0.5001))) for n, s in zip(shape, spacing, strict=True))

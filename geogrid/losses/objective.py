@@ -21,10 +21,10 @@ class ObjectiveConfig:
 
     Args:
         radius: half width of the correlation window, in units of the level's scale; default 2 in 3-D and 4 in 2-D, so that a
-            window holds about a hundred samples. For ``mind`` the distance of the neighbours that are compared.
+            window holds about a hundred samples. For ``mind`` how far a descriptor looks, default 2.
         stride: voxels from window to window, 1 or 2.
         floor: standard deviation below which a window counts as flat, for intensities in about [0, 1].
-        gain: factor of the dissimilarity; default 1 for ``lncc``, 4 for ``nmi`` and 6 for ``mind``, so that the smoothness
+        gain: factor of the dissimilarity; default 1 for ``lncc``, 2 for ``nmi`` and 3 for ``mind``, so that the smoothness
             weights mean about the same for all.
         diffusion: weight of the mean squared derivative at the finest level.
         growth: factor by which that weight grows from level to level; coarse levels see few details and need more of it.

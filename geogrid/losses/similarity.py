@@ -15,7 +15,7 @@ from geogrid.losses.nmi import MutualInformation
 Similarity = Literal["lncc", "nmi", "mind"]
 """``lncc``: :class:`LocalCorrelation`; ``nmi``: :class:`MutualInformation`; ``mind``: :class:`SelfSimilarity`."""
 
-GAINS: dict[Similarity, float] = {"lncc": 1.0, "nmi": 4.0, "mind": 6.0}
+GAINS: dict[Similarity, float] = {"lncc": 1.0, "nmi": 2.0, "mind": 3.0}
 """Factors of the losses, so that the same smoothness weights and tolerances serve all of them (decision 8)."""
 
 
@@ -56,8 +56,8 @@ def similarity_loss(
         kind: of similarity.
         fixed: ``(*shape)`` intensities scaled to about [0, 1].
         spacing: mm between points along each axis.
-        radius: half width of the window in mm (``lncc``), or distance of the neighbours, whose patches have half that radius
-            (``mind``).
+        radius: half width of the window in mm (``lncc``); how far a descriptor looks, half of it to a neighbour and half of it
+            around that one (``mind``).
         weight: ``(*shape)`` weight of each point in [0, 1]; default 1.
         floor: standard deviation, in intensity units, below which a window or place counts as flat (``lncc``, ``mind``).
         stride: points from window to window, 1 or 2 (``lncc``, ``mind``).
@@ -69,5 +69,5 @@ def similarity_loss(
     if kind == "nmi":
         return MutualInformation(fixed, weight)
     if kind == "mind":
-        return SelfSimilarity(fixed, spacing, radius, radius / 2, weight, floor, stride)
+        return SelfSimilarity(fixed, spacing, radius / 2, radius / 2, weight, floor, stride)
     return LocalCorrelation(fixed, spacing, radius, weight, floor, stride)

@@ -35,8 +35,8 @@ class TrajectoryLossConfig:
         folding_margin: the determinant below which that penalty sets in.
         level_weights: weight of each level's steps in the mean, level 0 first; default 1. Steps of weight 0 are not scored.
         floor: standard deviation below which an image (``ncc``), window (``lncc``) or place (``mind``) counts as flat.
-        radius: half width of the window of ``lncc`` in units of the level's scale, default 2 in 3-D and 4 in 2-D; or distance
-            of the neighbours of ``mind``, whose patches have half that radius, default 2.
+        radius: half width of the window of ``lncc`` in units of the level's scale, default 2 in 3-D and 4 in 2-D; or how far
+            a descriptor of ``mind`` looks, half of it to a neighbour and half of it around that one, default 2.
         stride: points from window to window of ``lncc``, from descriptor to descriptor of ``mind``, 1 or 2.
 
     Raises:

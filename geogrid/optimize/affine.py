@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-from geogrid.losses.similarity import GAINS, Similarity, similarity_loss
+from geogrid.losses.similarity import GAINS, ImageLoss, Similarity, similarity_loss
 from geogrid.optimize.history import HistoryEntry
 from geogrid.optimize.threads import threads_for
 from geogrid.spatial import Grid, Image, pool_image
@@ -122,10 +122,7 @@ class _Level:
         self.config = config
         grid = self.fixed.grid
         weights = None if weight is None else pool_image(weight, scale).data
-        radii = (config.radius, config.wide_radius) if wide and similarity != "nmi" else (config.radius,)
-        spacing, floor = grid.spacing.tolist(), config.floor
-        self.losses = [similarity_loss(similarity, self.fixed.data, spacing, r * scale, weights, floor) for r in radii]
-        self.gain = GAINS[similarity]
+        self.losses = _losses(similarity, self.fixed, weights, scale, config, wide)
         axis_scale, axis_shift = normalization(self.moving.grid.shape)
         normalize = torch.eye(grid.dim + 1, dtype=torch.float64)
         normalize[:-1, :-1], normalize[:-1, -1] = torch.diag(axis_scale), axis_shift
@@ -140,7 +137,7 @@ class _Level:
         warped = sample_normalized(self.moving.data[None], position)[0].reshape(self.fixed.grid.shape)
         with torch.no_grad():
             inside = (position.abs() <= 1.02).all(-1).reshape(self.fixed.grid.shape)
-        return self.gain * torch.stack([loss(warped * inside) for loss in self.losses]).mean()
+        return torch.stack([gain * loss(warped * inside) for gain, loss in self.losses]).mean()
 
     def loss_of(self, transform: AffineTransform) -> float:
         """The loss of a map."""
@@ -175,6 +172,17 @@ class _Level:
         found = minimize(evaluate, np.zeros(sum(sizes)), jac=True, method="L-BFGS-B", options=options)
         better = AffineTransform(matrix(torch.tensor(found.x)))
         return better if self.loss_of(better) <= self.loss_of(start) else start
+
+
+def _losses(
+    similarity: Similarity, fixed: Image, weight: Tensor | None, scale: float, config: AffineConfig, wide: bool
+) -> list[tuple[float, ImageLoss]]:
+    """The similarity and its wide look, with their gains; ``nmi`` looks at the whole image, and does so for ``mind`` too."""
+    looks: list[tuple[Similarity, float]] = [(similarity, config.radius)]
+    if wide and similarity != "nmi":
+        looks.append(("nmi" if similarity == "mind" else similarity, config.wide_radius))
+    spacing = fixed.grid.spacing.tolist()
+    return [(GAINS[k], similarity_loss(k, fixed.data, spacing, r * scale, weight, config.floor)) for k, r in looks]
 
 
 def _motion(turn: Tensor, shift: Tensor, stretch: Tensor, center: Tensor) -> Tensor:
