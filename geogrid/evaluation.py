@@ -74,7 +74,7 @@ def _similarity(pair: Pair, moments: dict[str, Transform], content: Tensor, simi
     if similarity != "lncc":
         radius = 2 * finest_scale(fixed.grid, fixed.grid)
         losses[similarity] = similarity_loss(similarity, fixed.data, spacing, radius, weight)
-    found = {}
+    found: Metrics = {}
     for moment, transform in moments.items():
         warped = warp_image(moving, transform, fixed.grid).data
         values = {name: float(loss(warped)) for name, loss in losses.items()}

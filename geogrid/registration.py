@@ -235,10 +235,13 @@ def register(
     seconds = perf_counter() - began
     parameters = {
         "affine": affine, "similarity": similarity, "start": solution.start, "resolution_mm": config.scale, "seed": seed,
-        "nan_outside": nan_outside, "coordinates": coordinates, "levels": len({step.level for step in solution.trajectory.steps}),
+        "nan_outside": nan_outside, "coordinates": coordinates,
+        "levels": len({step.level for step in solution.trajectory.steps}),
     }  # fmt: skip
     progress("metrics", 0.9)
-    metrics = evaluate(pair, transform, similarity) | {"seconds": round(seconds, 3)} | machine(place) | {"parameters": parameters}
+    metrics = (
+        evaluate(pair, transform, similarity) | {"seconds": round(seconds, 3)} | machine(place) | {"parameters": parameters}
+    )
     progress("done", 1.0)
     return Registration(pair, transform, solution, metrics)
 

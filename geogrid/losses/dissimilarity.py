@@ -114,9 +114,7 @@ def lncc_loss(fixed: PointCloud, warped: Tensor, radius: float, floor: float = 0
     )
 
 
-def mind_loss(
-    fixed: PointCloud, warped: Tensor, offset: float, radius: float, floor: float = 0.01, stride: int = 2
-) -> Tensor:
+def mind_loss(fixed: PointCloud, warped: Tensor, offset: float, radius: float, floor: float = 0.01, stride: int = 2) -> Tensor:
     """The mean squared difference of the self-similarity descriptors (:class:`SelfSimilarity`), over channels and entries.
 
     Descriptors weigh as much as the point at their centre stands for. Entries are taken one by one.

@@ -96,7 +96,7 @@ class Objective:
         return self.dissimilarity(step, start) + self.smoothness(step)
 
     def dissimilarity(self, step: Step, start: AffineTransform) -> Tensor:
-        """The dissimilarity of one step, times its gain: in [-1, 0] for ``lncc`` and, about, ``nmi``; from 0 on for ``mind``."""
+        """The dissimilarity of one step, times its gain; in [-1, 0] for ``lncc``."""
         return self.level(step.level).dissimilarity(step, start)
 
     def smoothness(self, step: Step) -> Tensor:

@@ -26,8 +26,9 @@ class Windows:
 
     def __init__(self, shape: Sequence[int], radii: Sequence[int], stride: int | Sequence[int] = 1) -> None:
         self.shape = tuple(shape)
-        alike = isinstance(stride, int)
-        self.strides = tuple(stride if radius >= 2 else 1 for radius in radii) if alike else tuple(stride)
+        if isinstance(stride, int):
+            stride = [stride if radius >= 2 else 1 for radius in radii]
+        self.strides = tuple(stride)
         self._matrices = [_box_matrix(*of_axis) for of_axis in zip(shape, radii, self.strides, strict=True)]
 
     def mean(self, values: Tensor) -> Tensor:

@@ -95,7 +95,9 @@ def register_affine(
     history: list[HistoryEntry] = []
     for number, (share, iterations) in enumerate(zip(config.scales, config.iterations, strict=True)):
         if number:
-            level = _Level(fixed, moving, weight, max(share * scale, _scale_for(fixed.grid, config.max_points)), config, similarity)
+            level = _Level(
+                fixed, moving, weight, max(share * scale, _scale_for(fixed.grid, config.max_points)), config, similarity
+            )
         losses: list[float] = []
         with threads_for(level.num_points):
             best = level.optimize(best, kind == "rigid", iterations, losses)

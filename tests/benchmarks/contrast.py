@@ -71,7 +71,9 @@ class Waves:
         matrix[:-1, -1] = center - linear @ center + shift_mm / shift_mm.norm() * shift
         self.affine = AffineTransform(matrix)
         vectors = normal(5, self.dim)
-        self.vectors = vectors / vectors.norm(dim=1, keepdim=True) * (2 * math.pi / torch.linspace(70, 130, 5))[:, None].double()
+        self.vectors = (
+            vectors / vectors.norm(dim=1, keepdim=True) * (2 * math.pi / torch.linspace(70, 130, 5))[:, None].double()
+        )
         self.heights, self.phases = normal(5, self.dim), 2 * math.pi * torch.rand(5, generator=draw, dtype=torch.float64)
         self.heights *= height / self.heights.square().sum(1).mean().sqrt() / math.sqrt(2.5)
 

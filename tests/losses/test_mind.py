@@ -74,7 +74,9 @@ def test_the_order_of_the_distances_is_the_same_everywhere():
     descriptor = Descriptor(image.shape, (1.0,) * 3, 2.0, 0.0, 1e-3, 1)
     for moved in ((3, 5, 5), (7, 5, 5), (5, 3, 5), (5, 7, 5), (5, 5, 3), (5, 5, 7)):
         assert int((descriptor(image)[(slice(None), *moved)] < 0.99).sum()) == 4
-    patterns = {tuple((descriptor(image)[(slice(None), *m)] < 0.99).tolist()) for m in ((3, 5, 5), (7, 5, 5), (5, 3, 5), (5, 5, 3))}
+    patterns = {
+        tuple((descriptor(image)[(slice(None), *m)] < 0.99).tolist()) for m in ((3, 5, 5), (7, 5, 5), (5, 3, 5), (5, 5, 3))
+    }
     assert len(patterns) == 4
 
 

@@ -71,7 +71,9 @@ def test_new_names_for_the_tissues_change_nothing(seed: int):
     """Eight intensities, four bins apart, so that the window of one does not reach the next."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 8, (40, 30), generator=generator)
-    one, other, moved = ((4 * n.double() + 1) / 31 for n in (labels, torch.randperm(8, generator=generator)[labels], labels.roll(1, 0)))
+    one, other, moved = (
+        (4 * n.double() + 1) / 31 for n in (labels, torch.randperm(8, generator=generator)[labels], labels.roll(1, 0))
+    )
     loss = MutualInformation(one, width=0.4)
     assert loss(other) == pytest.approx(float(loss(one)), abs=1e-3)
     assert loss(one) < -0.6
