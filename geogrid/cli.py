@@ -66,6 +66,10 @@ def app(context: click.Context) -> None:
     "--affine", type=click.Choice(["auto", "rigid", "affine", "none"]), default="auto", show_default=True,
     help="Start; none trusts the headers.",
 )  # fmt: skip
+@click.option(
+    "--similarity", type=click.Choice(["lncc", "nmi", "mind"]), default="lncc", show_default=True,
+    help="lncc for images of the same contrast; nmi or mind for images of different contrast.",
+)  # fmt: skip
 @click.option("--resolution", type=float, metavar="MM", help="Finest scale; default the coarser of the in-plane spacings.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Recorded; nothing random happens yet.")
@@ -314,7 +318,7 @@ def _print_summary(metrics: dict[str, Any], out: Path) -> None:
     table = Table("", "before", "after", box=None)
     for name, stem, unit in (
         ("Dice", "dice_{}", ""), ("landmark error", "tre_{}_mm", " mm"), ("HD95", "hd95_{}_mm", " mm"),
-        ("local correlation", "lncc_{}", ""),
+        ("local correlation", "lncc_{}", ""), ("mutual information", "nmi_{}", ""), ("MIND difference", "mind_{}", ""),
     ):  # fmt: skip
         if stem.format("after") in metrics:
             table.add_row(name, *(f"{metrics[stem.format(moment)]:.3f}{unit}" for moment in ("before", "after")))

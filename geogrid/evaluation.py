@@ -7,13 +7,14 @@ import importlib.util
 import platform
 import resource
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from geogrid.data import Pair
-from geogrid.losses import LocalCorrelation
+from geogrid.losses.similarity import Similarity, similarity_loss
 from geogrid.metrics import (
     content_mask,
     dice,
@@ -22,14 +23,21 @@ from geogrid.metrics import (
     surface_distances,
     target_registration_error,
 )
-from geogrid.spatial import Image, scale_intensities
+from geogrid.spatial import Image, finest_scale, scale_intensities
 from geogrid.transforms import AffineTransform, DisplacementField, Transform, jacobian_determinant, warp_image, warp_labels
 
 Metrics = dict[str, Any]
 
+_AS_SHOWN: dict[str, Callable[[float], float]] = {"lncc": lambda v: -v, "nmi": lambda v: 1 - v, "mind": lambda v: v}
+"""From a loss to the number that is usually given."""
 
-def evaluate(pair: Pair, transform: DisplacementField) -> Metrics:
-    """How good a transform is, before (nothing applied) and after: similarity, overlap, surfaces, landmarks, folding."""
+
+def evaluate(pair: Pair, transform: DisplacementField, similarity: Similarity = "lncc") -> Metrics:
+    """How good a transform is, before (nothing applied) and after: similarity, overlap, surfaces, landmarks, folding.
+
+    The local correlation is always measured, another similarity beside it (``nmi``: from 1, higher is better; ``mind``: mean
+    squared difference of the descriptors, lower is better).
+    """
     fixed = pair.fixed.image
     mask = pair.weight("fixed")
     content = content_mask(fixed, None if mask is None else Image(mask, fixed.grid))
@@ -41,7 +49,7 @@ def evaluate(pair: Pair, transform: DisplacementField) -> Metrics:
     moments: dict[str, Transform] = {"before": AffineTransform.identity(fixed.dim), "after": transform}
     for moment, mapped in moments.items():
         found |= _overlap(pair, mapped, moment) | _landmarks(pair, mapped, moment)
-    return found | _similarity(pair, moments, content)
+    return found | _similarity(pair, moments, content, similarity)
 
 
 def machine(device: torch.device) -> Metrics:
@@ -58,11 +66,20 @@ def machine(device: torch.device) -> Metrics:
     }
 
 
-def _similarity(pair: Pair, moments: dict[str, Transform], content: Tensor) -> Metrics:
+def _similarity(pair: Pair, moments: dict[str, Transform], content: Tensor, similarity: Similarity) -> Metrics:
+    """Means over the fixed content."""
     fixed, moving = (scale_intensities(f.image, pair.weight(s)) for s, f in (("fixed", pair.fixed), ("moving", pair.moving)))
-    spacing = fixed.grid.spacing
-    loss = LocalCorrelation(fixed.data, spacing.tolist(), 2 * float(spacing.max()), content.float(), floor=0.01)
-    return {f"lncc_{m}": _rounded(-loss(warp_image(moving, t, fixed.grid).data)) for m, t in moments.items()}
+    spacing, weight = fixed.grid.spacing.tolist(), content.float()
+    losses = {"lncc": similarity_loss("lncc", fixed.data, spacing, 2 * max(spacing), weight, stride=1)}
+    if similarity != "lncc":
+        radius = 2 * finest_scale(fixed.grid, fixed.grid)
+        losses[similarity] = similarity_loss(similarity, fixed.data, spacing, radius, weight)
+    found: Metrics = {}
+    for moment, transform in moments.items():
+        warped = warp_image(moving, transform, fixed.grid).data
+        values = {name: float(loss(warped)) for name, loss in losses.items()}
+        found |= {f"{name}_{moment}": _rounded(_AS_SHOWN[name](value)) for name, value in values.items()}
+    return found
 
 
 def _overlap(pair: Pair, transform: Transform, moment: str) -> Metrics:

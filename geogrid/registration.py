@@ -21,6 +21,7 @@ from geogrid.errors import GeogridError
 from geogrid.evaluation import evaluate, machine
 from geogrid.io import ImageFile, Source, atomic_directory, to_nifti, write_displacement, write_image
 from geogrid.io.points import Coordinates
+from geogrid.losses.similarity import Similarity, check_similarity
 from geogrid.optimize.affine import AffineKind
 from geogrid.optimize.history import HistoryEntry, Progress, no_progress
 from geogrid.optimize.memory import check_memory, coarsest_scale
@@ -174,6 +175,7 @@ def register(
     fixed_mask: Source | None = None,
     moving_mask: Source | None = None,
     affine: AffineKind = "auto",
+    similarity: Similarity = "lncc",
     resolution: float | None = None,
     device: Device = "auto",
     seed: int = 0,
@@ -194,12 +196,14 @@ def register(
         fixed_mask: where the fixed image counts.
         moving_mask: where the moving image counts.
         affine: ``auto`` (affine, unless trusting the headers turns out better), ``rigid``, ``affine`` or ``none``.
+        similarity: ``lncc`` (local correlation, for images of the same contrast), ``nmi`` (normalised mutual information) or
+            ``mind`` (self-similarity) for images of different contrast; it drives the affine start too.
         resolution: finest scale in mm; default the coarser of the two in-plane spacings.
         device: ``auto``, ``cpu`` or ``cuda``.
         seed: of all that is random; today's optimisation draws nothing, so it is only recorded.
         nan_outside: treat NaN voxels as outside the image instead of refusing them.
         progress: called with a message and the fraction of the work that is done.
-        config: settings of the optimisation; ``affine`` and ``resolution`` take precedence.
+        config: settings of the optimisation; ``affine``, ``similarity`` and ``resolution`` take precedence.
 
     Returns:
         The transform, the warped images, metrics; ``save(folder)`` writes them.
@@ -216,11 +220,12 @@ def register(
         tensor(True)
     """
     _check_options(affine, resolution, device)
+    check_similarity(similarity)
     pair = read_pair(
         fixed, moving, fixed_labels=fixed_labels, moving_labels=moving_labels, fixed_mask=fixed_mask, moving_mask=moving_mask,
         fixed_landmarks=fixed_landmarks, moving_landmarks=moving_landmarks, coordinates=coordinates, nan_outside=nan_outside,
     )  # fmt: skip
-    config = replace(config or OptimizeConfig(), affine=affine)
+    config = replace(config or OptimizeConfig(), affine=affine, similarity=similarity)
     config = replace(config, scale=_scale(pair, resolution or config.scale))
     place = _device(device)
     check_memory(pair.fixed.image.grid, pair.moving.image.grid, config.scale or 1.0)
@@ -229,11 +234,14 @@ def register(
     transform = to_displacement(_smooth_transform(solution), pair.fixed.image.grid)
     seconds = perf_counter() - began
     parameters = {
-        "affine": affine, "start": solution.start, "resolution_mm": config.scale, "seed": seed, "nan_outside": nan_outside,
-        "coordinates": coordinates, "levels": len({step.level for step in solution.trajectory.steps}),
+        "affine": affine, "similarity": similarity, "start": solution.start, "resolution_mm": config.scale, "seed": seed,
+        "nan_outside": nan_outside, "coordinates": coordinates,
+        "levels": len({step.level for step in solution.trajectory.steps}),
     }  # fmt: skip
     progress("metrics", 0.9)
-    metrics = evaluate(pair, transform) | {"seconds": round(seconds, 3)} | machine(place) | {"parameters": parameters}
+    metrics = (
+        evaluate(pair, transform, similarity) | {"seconds": round(seconds, 3)} | machine(place) | {"parameters": parameters}
+    )
     progress("done", 1.0)
     return Registration(pair, transform, solution, metrics)
 

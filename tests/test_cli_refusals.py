@@ -244,6 +244,7 @@ def test_unwritable_folders(refuses: Refusal, out: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ("--similarity ssd", ["--similarity", "'ssd'", "'nmi'", "register --help"]),
         ("--affine similarity", ["--affine", "'similarity'", "'rigid'", "register --help"]),
         ("--device tpu", ["--device", "'tpu'", "'cpu'"]),
         ("--coordinates xyz", ["--coordinates", "'lps'"]),

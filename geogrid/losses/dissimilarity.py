@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
 from geogrid.losses.entries import check_rows, entry_shares, entry_sums
 from geogrid.losses.lncc import LocalCorrelation
-from geogrid.spatial import PointCloud
+from geogrid.losses.mind import SelfSimilarity
+from geogrid.losses.nmi import BINS, MutualInformation
+from geogrid.losses.similarity import ImageLoss
+from geogrid.spatial import Grid, PointCloud
 
 
 def mse_loss(fixed: Tensor, warped: Tensor, measure: Tensor, batch: Tensor) -> Tensor:
@@ -104,8 +109,83 @@ def lncc_loss(fixed: PointCloud, warped: Tensor, radius: float, floor: float = 0
         >>> round(float(lncc_loss(cloud, 3 * values + 1, radius=2.0, floor=1e-4)), 3)
         -1.0
     """
+    return _over_lattices(
+        fixed, warped, "lncc", lambda f, grid, w: LocalCorrelation(f, grid.spacing.tolist(), radius, w, floor, stride)
+    )
+
+
+def mind_loss(fixed: PointCloud, warped: Tensor, offset: float, radius: float, floor: float = 0.01, stride: int = 2) -> Tensor:
+    """The mean squared difference of the self-similarity descriptors (:class:`SelfSimilarity`), over channels and entries.
+
+    Descriptors weigh as much as the point at their centre stands for. Entries are taken one by one.
+
+    Args:
+        fixed: lattices with intensities.
+        warped: ``(num_points, channels)`` moving intensities at the same points.
+        offset: distance in mm of the neighbours that are compared.
+        radius: half width of a patch in mm.
+        floor: standard deviation, in intensity units, below which a place counts as flat.
+        stride: points from descriptor to descriptor, 1 or 2.
+
+    Returns:
+        The loss, from 0 (the same descriptors everywhere) to below 1.
+
+    Raises:
+        GeogridError: for scattered points, for fixed points without features, and when the shapes do not fit each other.
+
+    Example:
+        >>> from geogrid.spatial import Grid
+        >>> values = torch.rand(72, 1, generator=torch.Generator().manual_seed(0))
+        >>> cloud = PointCloud.on_lattices([Grid((9, 8), torch.eye(3))], values)
+        >>> round(float(mind_loss(cloud, 1 - 3 * values, offset=2.0, radius=1.0, floor=1e-4)), 3)
+        0.0
+    """
+    return _over_lattices(
+        fixed, warped, "mind", lambda f, grid, w: SelfSimilarity(f, grid.spacing.tolist(), offset, radius, w, floor, stride)
+    )
+
+
+def nmi_loss(fixed: Tensor, warped: Tensor, measure: Tensor, batch: Tensor, bins: int = BINS) -> Tensor:
+    """The normalised mutual information of each entry (:class:`MutualInformation`), averaged over channels and entries.
+
+    Entries are taken one by one; one without points, or without measure, is not counted.
+
+    Args:
+        fixed: ``(num_points, channels)`` intensities in about [0, 1]; what lies beyond counts as 0 or 1.
+        warped: ``(num_points, channels)`` moving intensities at the same points, likewise.
+        measure: ``(num_points,)`` the volume each point stands for, not negative; only ratios within an entry matter.
+        batch: ``(num_points,)`` int64, sorted: the entry of each point.
+        bins: of each image, 2 or more.
+
+    Returns:
+        The loss, from -1 (each intensity tells the other's) to 0 (neither tells anything).
+
+    Raises:
+        GeogridError: when the shapes do not fit each other.
+
+    Example:
+        >>> fixed = torch.rand(500, 1, generator=torch.Generator().manual_seed(0))
+        >>> measure, batch = torch.ones(500), torch.zeros(500, dtype=torch.int64)
+        >>> bool(nmi_loss(fixed, 1 - fixed, measure, batch) < 0.5 * nmi_loss(fixed, fixed.roll(9, 0), measure, batch))
+        True
+    """
+    check_rows(fixed, warped, "fixed, warped", measure, batch)
+    share, weight = entry_shares(measure.to(warped.dtype), batch)
+    counts = torch.bincount(batch, minlength=len(weight)).tolist()
+    parts = zip(fixed.split(counts), warped.split(counts), share.split(counts), weight, strict=True)
+    total = warped.new_zeros(())
+    for f, w, measured, counted in parts:
+        for one, other in zip(f.T, w.T, strict=True):
+            total = total + counted / fixed.shape[1] * MutualInformation(one, measured, bins)(other)
+    return total
+
+
+def _over_lattices(
+    fixed: PointCloud, warped: Tensor, name: str, loss_of: Callable[[Tensor, Grid, Tensor], ImageLoss]
+) -> Tensor:
+    """The mean over entries and channels of a loss that is made of an image, its lattice and a weight."""
     if not fixed.is_lattice or fixed.x is None:
-        raise GeogridError("lncc: expected fixed points on lattices with intensities, got others; use ncc_loss or mse_loss")
+        raise GeogridError(f"{name}: expected fixed points on lattices with intensities, got others; use ncc_loss or mse_loss")
     check_rows(fixed.x, warped, "fixed, warped", fixed.measure)
     _, weight = entry_shares(fixed.measure, fixed.batch)
     counts = fixed.counts().tolist()
@@ -115,6 +195,5 @@ def lncc_loss(fixed: PointCloud, warped: Tensor, radius: float, floor: float = 0
         fixed_image, image = (rows.T.reshape(-1, *grid.shape) for rows in (f, w))
         volume = (measure / measure.max().clamp_min(1e-12)).to(warped.dtype).reshape(grid.shape)
         for one, other in zip(fixed_image, image, strict=True):
-            local = LocalCorrelation(one, grid.spacing.tolist(), radius, volume, floor, stride)
-            total = total + share * local(other) / len(image)
+            total = total + share * loss_of(one, grid, volume)(other) / len(image)
     return total

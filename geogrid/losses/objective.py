@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geogrid.losses.lncc import LocalCorrelation
+from geogrid.losses.similarity import GAINS, Similarity, default_radius, similarity_loss
 from geogrid.losses.smoothness import smoothness_loss
 from geogrid.spatial import Grid, Image, map_points, pool_image
 from geogrid.spatial.lattice import inheritance_matrices, place_children
@@ -21,9 +21,11 @@ class ObjectiveConfig:
 
     Args:
         radius: half width of the correlation window, in units of the level's scale; default 2 in 3-D and 4 in 2-D, so that a
-            window holds about a hundred samples.
+            window holds about a hundred samples. For ``mind`` how far a descriptor looks, default 2.
         stride: voxels from window to window, 1 or 2.
         floor: standard deviation below which a window counts as flat, for intensities in about [0, 1].
+        gain: factor of the dissimilarity; default 1 for ``lncc``, 2 for ``nmi`` and 3 for ``mind``, so that the smoothness
+            weights mean about the same for all.
         diffusion: weight of the mean squared derivative at the finest level.
         growth: factor by which that weight grows from level to level; coarse levels see few details and need more of it.
         bending: weight of the bending energy, times the squared spacing of the level's points.
@@ -35,6 +37,7 @@ class ObjectiveConfig:
     radius: float | None = None
     stride: int = 2
     floor: float = 0.01
+    gain: float | None = None
     diffusion: float = 0.05
     growth: float = 2.0
     bending: float = 0.0
@@ -56,7 +59,7 @@ class Objective:
 
     .. math:: L = \sum_t w_{l(t)} \left[ D(F_l, M_l \circ T_t) + \lambda R(u_t) \right]
 
-    with D the local correlation loss and R the smoothness terms.
+    with D the dissimilarity and R the smoothness terms.
 
     Args:
         fixed: intensities scaled to about [0, 1].
@@ -65,6 +68,7 @@ class Objective:
         config: weights.
         fixed_weight: weight in [0, 1] of each fixed point; default 1.
         moving_weight: weight in [0, 1] of each moving point; default 1.
+        similarity: ``lncc``, ``nmi`` or ``mind``.
     """
 
     def __init__(
@@ -75,8 +79,9 @@ class Objective:
         config: ObjectiveConfig | None = None,
         fixed_weight: Image | None = None,
         moving_weight: Image | None = None,
+        similarity: Similarity = "lncc",
     ) -> None:
-        self.fixed, self.moving, self.scale = fixed, moving, scale
+        self.fixed, self.moving, self.scale, self.similarity = fixed, moving, scale, similarity
         self.config = config or ObjectiveConfig()
         self.fixed_weight, self.moving_weight = fixed_weight, moving_weight
         self._levels: dict[int, _LevelPair] = {}
@@ -91,7 +96,7 @@ class Objective:
         return self.dissimilarity(step, start) + self.smoothness(step)
 
     def dissimilarity(self, step: Step, start: AffineTransform) -> Tensor:
-        """The local correlation loss of one step, in [-1, 0]."""
+        """The dissimilarity of one step, times its gain; in [-1, 0] for ``lncc``."""
         return self.level(step.level).dissimilarity(step, start)
 
     def smoothness(self, step: Step) -> Tensor:
@@ -119,9 +124,10 @@ class _LevelPair:
         weight = None if objective.fixed_weight is None else pool_image(objective.fixed_weight, scale).data
         self.moving_weight = None if objective.moving_weight is None else pool_image(objective.moving_weight, scale)
         config = objective.config
-        radius = config.radius or (2.0 if self.fixed.dim == 3 else 4.0)
-        spacing = self.fixed.grid.spacing.tolist()
-        self.loss = LocalCorrelation(self.fixed.data, spacing, radius * scale, weight, config.floor, config.stride)
+        radius = config.radius or default_radius(objective.similarity, self.fixed.dim)
+        spacing, kind = self.fixed.grid.spacing.tolist(), objective.similarity
+        self.loss = similarity_loss(kind, self.fixed.data, spacing, radius * scale, weight, config.floor, config.stride)
+        self.gain = config.gain or GAINS[kind]
         self._start: tuple[AffineTransform, Tensor, Tensor] | None = None
         self._parents: tuple[Grid, list[Tensor]] | None = None
 
@@ -134,7 +140,7 @@ class _LevelPair:
         weight = None
         if self.moving_weight is not None:
             weight = sample_normalized(self.moving_weight.data[None], position.detach())[0].reshape(shape)
-        return self.loss(sample_normalized(self.moving.data[None], position)[0].reshape(shape), weight)
+        return self.gain * self.loss(sample_normalized(self.moving.data[None], position)[0].reshape(shape), weight)
 
     def _inheritance(self, points: Grid) -> list[Tensor]:
         """The matrices that carry values of points to the fixed voxels."""

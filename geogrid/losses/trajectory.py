@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
 from geogrid.graph import pool_cloud
-from geogrid.losses.dissimilarity import lncc_loss, mse_loss, ncc_loss
+from geogrid.losses.dissimilarity import lncc_loss, mind_loss, mse_loss, ncc_loss, nmi_loss
+from geogrid.losses.similarity import default_radius
 from geogrid.losses.smoothness import smoothness_loss
 from geogrid.nn import sample_scattered
 from geogrid.spatial import PointCloud
 from geogrid.spatial.sampling import sample_cloud
 from geogrid.transforms import StepBatch, TrajectoryBatch
 
-Dissimilarity = Literal["mse", "ncc", "lncc"]
+Dissimilarity = Literal["mse", "ncc", "lncc", "mind", "nmi"]
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,18 @@ class TrajectoryLossConfig:
     """Weights of a :class:`TrajectoryLoss`; none has a unit that depends on the images.
 
     Args:
-        dissimilarity: ``mse`` (:func:`mse_loss`), ``ncc`` (:func:`ncc_loss`) or ``lncc`` (:func:`lncc_loss`).
+        dissimilarity: ``mse`` (:func:`mse_loss`), ``ncc`` (:func:`ncc_loss`) or ``lncc`` (:func:`lncc_loss`); for images of
+            different contrast ``mind`` (:func:`mind_loss`) or ``nmi`` (:func:`nmi_loss`). Their sizes differ (about 1, 1, 1,
+            0.1 and 0.2 from no match to a match), so the other weights need to differ too.
         diffusion: weight of the mean squared derivative.
         bending: weight of the bending energy, times the squared spacing of the level's points.
         folding: weight of the penalty on small Jacobian determinants.
         folding_margin: the determinant below which that penalty sets in.
         level_weights: weight of each level's steps in the mean, level 0 first; default 1. Steps of weight 0 are not scored.
-        floor: standard deviation below which an image (``ncc``) or window (``lncc``) counts as flat.
-        radius: half width of the window of ``lncc`` in units of the level's scale; default 2 in 3-D and 4 in 2-D.
-        stride: points from window to window of ``lncc``, 1 or 2.
+        floor: standard deviation below which an image (``ncc``), window (``lncc``) or place (``mind``) counts as flat.
+        radius: half width of the window of ``lncc`` in units of the level's scale, default 2 in 3-D and 4 in 2-D; or how far
+            a descriptor of ``mind`` looks, half of it to a neighbour and half of it around that one, default 2.
+        stride: points from window to window of ``lncc``, from descriptor to descriptor of ``mind``, 1 or 2.
 
     Raises:
         GeogridError: for an unknown dissimilarity or a negative weight.
@@ -50,8 +54,8 @@ class TrajectoryLossConfig:
     stride: int = 2
 
     def __post_init__(self) -> None:
-        if self.dissimilarity not in ("mse", "ncc", "lncc"):
-            raise GeogridError(f"dissimilarity: expected mse, ncc or lncc, got {self.dissimilarity}")
+        if self.dissimilarity not in get_args(Dissimilarity):
+            raise GeogridError(f"dissimilarity: expected mse, ncc, lncc, mind or nmi, got {self.dissimilarity}")
         weights = (self.diffusion, self.bending, self.folding, *self.level_weights)
         if min(weights) < 0:
             raise GeogridError(f"weights: expected numbers from 0 on, got {weights}")
@@ -134,8 +138,13 @@ class TrajectoryLoss:
             return mse_loss(intensities, warped, measure, fixed.batch)
         if config.dissimilarity == "ncc":
             return ncc_loss(intensities, warped, measure, fixed.batch, config.floor)
-        radius = config.radius or (2.0 if fixed.dim == 3 else 4.0)
-        return lncc_loss(replace(fixed, measure=measure), warped, radius * step.scale, config.floor, config.stride)
+        if config.dissimilarity == "nmi":
+            return nmi_loss(intensities, warped, measure, fixed.batch)
+        radius = step.scale * (config.radius or default_radius(config.dissimilarity, fixed.dim))
+        fixed = replace(fixed, measure=measure)
+        if config.dissimilarity == "mind":
+            return mind_loss(fixed, warped, radius / 2, radius / 2, config.floor, config.stride)
+        return lncc_loss(fixed, warped, radius, config.floor, config.stride)
 
     def smoothness(self, step: StepBatch) -> Tensor:
         """The weighted smoothness terms of one step, at its own points, mean over the pairs; no unit."""

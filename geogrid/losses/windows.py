@@ -21,12 +21,14 @@ class Windows:
     Args:
         shape: of the lattice.
         radii: half widths in points along each axis (:func:`window_radii`).
-        stride: 1 or 2, points from window to window.
+        stride: 1 or 2, points from window to window; one number each where axes differ, whatever the radius.
     """
 
-    def __init__(self, shape: Sequence[int], radii: Sequence[int], stride: int = 1) -> None:
+    def __init__(self, shape: Sequence[int], radii: Sequence[int], stride: int | Sequence[int] = 1) -> None:
         self.shape = tuple(shape)
-        self.strides = tuple(stride if radius >= 2 else 1 for radius in radii)
+        if isinstance(stride, int):
+            stride = [stride if radius >= 2 else 1 for radius in radii]
+        self.strides = tuple(stride)
         self._matrices = [_box_matrix(*of_axis) for of_axis in zip(shape, radii, self.strides, strict=True)]
 
     def mean(self, values: Tensor) -> Tensor:

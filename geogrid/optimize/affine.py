@@ -1,4 +1,4 @@
-"""Affine start: centres and moments, a search over turns, then rigid and affine steps on local correlation."""
+"""Affine start: centres and moments, a search over turns, then rigid and affine steps on the similarity."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-from geogrid.losses.lncc import LocalCorrelation
+from geogrid.losses.similarity import GAINS, ImageLoss, Similarity, similarity_loss
 from geogrid.optimize.history import HistoryEntry
 from geogrid.optimize.threads import threads_for
 from geogrid.spatial import Grid, Image, pool_image
@@ -39,9 +39,10 @@ class AffineConfig:
         search_iterations: L-BFGS iterations from each of them, and further ones from the best two.
         tolerance: an optimisation ends when an iteration lowers the loss, which lies between -1 and 0, by less; single
             precision allows no finer one.
-        radius: half width of the correlation window, in units of the scale.
+        radius: half width of the correlation window, or the reach of ``mind``, in units of the scale.
         wide_radius: half width of a second window, which the search and the coarsest scale also look at: in small windows of a
             smooth image almost any two edges correlate, and only wide ones tell where they belong.
+        floor: standard deviation below which a window or place counts as flat, for intensities in about [0, 1].
         stretch_penalty: weight of the squared logarithmic stretch, which holds directions that the images do not show.
     """
 
@@ -56,6 +57,7 @@ class AffineConfig:
     radius: float = 2.0
     wide_radius: float = 8.0
     stretch_penalty: float = 0.05
+    floor: float = 0.05
 
 
 def register_affine(
@@ -64,8 +66,9 @@ def register_affine(
     kind: AffineKind = "auto",
     weight: Image | None = None,
     config: AffineConfig | None = None,
+    similarity: Similarity = "lncc",
 ) -> tuple[AffineTransform, list[HistoryEntry]]:
-    """Finds the affine map of fixed to moving space under which the images correlate best, window by window.
+    """Finds the affine map of fixed to moving space under which the images are most similar.
 
     Starts: the headers as they are, and the intensity-weighted centres laid onto each other, alone and with turns (from the
     second moments, and a fixed set about each axis). The best few are followed; the best of all is refined.
@@ -76,6 +79,7 @@ def register_affine(
         kind: ``rigid``; ``affine`` or ``auto``; ``none`` (the identity).
         weight: weight in [0, 1] of each fixed point; default 1.
         config: settings.
+        similarity: ``lncc``, ``nmi`` or ``mind``.
 
     Returns:
         The map, and the loss at each evaluation of the refinement.
@@ -85,13 +89,15 @@ def register_affine(
     if kind == "none":
         return identity, []
     scale = max(float((torch.tensor(g.shape) * g.spacing).max()) for g in (fixed.grid, moving.grid)) / config.search_points
-    level = _Level(fixed, moving, weight, scale, config, wide=True)
+    level = _Level(fixed, moving, weight, scale, config, similarity, wide=True)
     with threads_for(level.num_points):
         best = _search(level, config)
     history: list[HistoryEntry] = []
     for number, (share, iterations) in enumerate(zip(config.scales, config.iterations, strict=True)):
         if number:
-            level = _Level(fixed, moving, weight, max(share * scale, _scale_for(fixed.grid, config.max_points)), config)
+            level = _Level(
+                fixed, moving, weight, max(share * scale, _scale_for(fixed.grid, config.max_points)), config, similarity
+            )
         losses: list[float] = []
         with threads_for(level.num_points):
             best = level.optimize(best, kind == "rigid", iterations, losses)
@@ -111,14 +117,14 @@ class _Level:
     """The pair at one scale: evaluates and improves affine maps."""
 
     def __init__(
-        self, fixed: Image, moving: Image, weight: Image | None, scale: float, config: AffineConfig, wide: bool = False
-    ) -> None:
+        self, fixed: Image, moving: Image, weight: Image | None, scale: float, config: AffineConfig,
+        similarity: Similarity, wide: bool = False,
+    ) -> None:  # fmt: skip
         self.fixed, self.moving = pool_image(fixed, scale), pool_image(moving, scale)
         self.config = config
         grid = self.fixed.grid
         weights = None if weight is None else pool_image(weight, scale).data
-        radii = (config.radius, config.wide_radius) if wide else (config.radius,)
-        self.losses = [LocalCorrelation(self.fixed.data, grid.spacing.tolist(), r * scale, weights, stride=2) for r in radii]
+        self.losses = _losses(similarity, self.fixed, weights, scale, config, wide)
         axis_scale, axis_shift = normalization(self.moving.grid.shape)
         normalize = torch.eye(grid.dim + 1, dtype=torch.float64)
         normalize[:-1, :-1], normalize[:-1, -1] = torch.diag(axis_scale), axis_shift
@@ -133,7 +139,7 @@ class _Level:
         warped = sample_normalized(self.moving.data[None], position)[0].reshape(self.fixed.grid.shape)
         with torch.no_grad():
             inside = (position.abs() <= 1.02).all(-1).reshape(self.fixed.grid.shape)
-        return torch.stack([loss(warped * inside) for loss in self.losses]).mean()
+        return torch.stack([gain * loss(warped * inside) for gain, loss in self.losses]).mean()
 
     def loss_of(self, transform: AffineTransform) -> float:
         """The loss of a map."""
@@ -168,6 +174,17 @@ class _Level:
         found = minimize(evaluate, np.zeros(sum(sizes)), jac=True, method="L-BFGS-B", options=options)
         better = AffineTransform(matrix(torch.tensor(found.x)))
         return better if self.loss_of(better) <= self.loss_of(start) else start
+
+
+def _losses(
+    similarity: Similarity, fixed: Image, weight: Tensor | None, scale: float, config: AffineConfig, wide: bool
+) -> list[tuple[float, ImageLoss]]:
+    """The similarity and its wide look, with their gains; ``nmi`` looks at the whole image, and does so for ``mind`` too."""
+    looks: list[tuple[Similarity, float]] = [(similarity, config.radius)]
+    if wide and similarity != "nmi":
+        looks.append(("nmi" if similarity == "mind" else similarity, config.wide_radius))
+    spacing = fixed.grid.spacing.tolist()
+    return [(GAINS[k], similarity_loss(k, fixed.data, spacing, r * scale, weight, config.floor)) for k, r in looks]
 
 
 def _motion(turn: Tensor, shift: Tensor, stretch: Tensor, center: Tensor) -> Tensor:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import torch
 
 from geogrid.losses import Objective, ObjectiveConfig
+from geogrid.losses.similarity import Similarity
 from geogrid.optimize.affine import AffineConfig, AffineKind, register_affine
 from geogrid.optimize.history import HistoryEntry, Progress, no_progress, part_of
 from geogrid.optimize.instance import InstanceConfig, num_levels, optimize_displacement
 from geogrid.spatial import Grid, Image, finest_scale
-from geogrid.spatial.intensity import content_box, grow_box
+from geogrid.spatial.intensity import content_box, grow_box, on_dark_background
 from geogrid.transforms import AffineTransform, Trajectory
 
 ROUNDING = 1e-4
@@ -26,6 +27,7 @@ class OptimizeConfig:
     Args:
         affine: ``rigid``; ``affine``; ``auto`` (affine, unless the headers alone lead to a better deformable registration at
             coarse scales); ``none`` (trust the headers).
+        similarity: ``lncc`` for images of the same contrast, ``nmi`` or ``mind`` for others; for both stages.
         scale: finest scale s_0 in mm; default the coarser of the two in-plane spacings.
         margin: what is kept around the content of the images, in units of s_0.
         affine_config: settings of the affine stage.
@@ -34,6 +36,7 @@ class OptimizeConfig:
     """
 
     affine: AffineKind = "auto"
+    similarity: Similarity = "lncc"
     scale: float | None = None
     margin: float = 8.0
     affine_config: AffineConfig = field(default_factory=AffineConfig)
@@ -77,14 +80,16 @@ def optimize_pair(
         progress: told what is being done and the fraction of the work that is finished.
     """
     config = config or OptimizeConfig()
+    if config.similarity != "lncc":
+        fixed, moving = on_dark_background(fixed, fixed_weight), on_dark_background(moving, moving_weight)
     scale = config.scale or finest_scale(fixed.grid, moving.grid)
     progress("affine start", 0.0)
-    affine, history = register_affine(fixed, moving, config.affine, fixed_weight, config.affine_config)
+    affine, history = register_affine(fixed, moving, config.affine, fixed_weight, config.affine_config, config.similarity)
     starts = {"headers" if config.affine == "none" else config.affine.replace("auto", "affine"): affine}
     if config.affine == "auto":
         starts["headers"] = AffineTransform.identity(fixed.dim)
     fixed, fixed_weight = _cropped(fixed, moving, list(starts.values()), fixed_weight, config.margin * scale)
-    objective = Objective(fixed, moving, scale, config.objective, fixed_weight, moving_weight)
+    objective = Objective(fixed, moving, scale, config.objective, fixed_weight, moving_weight, config.similarity)
     levels = list(range(num_levels(fixed.grid, scale, config.instance) - 1, -1, -1))
     num_coarse = max(1, len(levels) - 2)
     candidates = {}

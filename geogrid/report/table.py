@@ -19,6 +19,8 @@ _NAMES = {
     "folding": "Folded voxels of the content",
     "log_jacobian_spread": "Spread of log Jacobian",
     "lncc": "Local correlation (LNCC)",
+    "nmi": "Normalised mutual information (NMI)",
+    "mind": "Difference of self-similarity (MIND-SSC), lower is better",
     "seconds": "Time",
     "peak_memory": "Peak memory",
 }

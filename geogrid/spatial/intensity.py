@@ -28,6 +28,26 @@ def scale_intensities(image: Image, valid: Tensor | None = None) -> Image:
     return Image(scaled if valid is None else scaled * valid, image.grid)
 
 
+def on_dark_background(image: Image, weight: Image | None = None) -> Image:
+    """The negative of an image with scaled intensities where its border is bright; other images as they are.
+
+    What looks for content, and what reads beyond the border, takes dark for empty.
+
+    Args:
+        image: scaled intensities (:func:`scale_intensities`).
+        weight: of each point; those without are left out, and 0 in the result. Default 1.
+    """
+    rim = torch.zeros_like(image.data, dtype=torch.bool)
+    for axis, size in enumerate(image.data.shape):
+        rim.select(axis, 0).fill_(True)
+        rim.select(axis, size - 1).fill_(True)
+    seen = rim if weight is None else rim & (weight.data > 0)
+    if not seen.any() or not image.data[seen].median() > 0.5:
+        return image
+    negative = (1 - image.data).clamp_min(0)
+    return Image(negative if weight is None else negative * (weight.data > 0), image.grid)
+
+
 def content_box(image: Image) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """First index and shape of the smallest box around the content of an image with scaled intensities."""
     content = image.data > CONTENT_LEVEL

@@ -25,7 +25,7 @@ from tests.spatial.cases import homogeneous, refused, rotation
 
 DIMS = pytest.mark.parametrize("dim", [2, 3])
 ALIKE = pytest.mark.parametrize("alike", [True, False], ids=["stacked", "one by one"])
-KINDS = pytest.mark.parametrize("kind", ["mse", "ncc", "lncc"])
+KINDS = pytest.mark.parametrize("kind", ["mse", "ncc", "lncc", "mind", "nmi"])
 ROUGH = {"diffusion": 0.0, "bending": 0.0, "folding": 0.0}
 LEVELS = (1, 1, 0)
 
@@ -280,7 +280,7 @@ def test_refusals():
         _score(scene, TrajectoryBatch(scene.starts, (last,)))
     with refused("level_weights"):
         _score(scene, trajectory, level_weights=(0.0, 0.0))
-    with refused("mse, ncc or lncc", "mi"):
+    with refused("mse, ncc, lncc, mind or nmi", "got mi"):
         TrajectoryLossConfig(dissimilarity="mi")  # type: ignore[arg-type]
     with refused("-1"):
         TrajectoryLossConfig(bending=-1.0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from geogrid.spatial import Image, scale_intensities
-from geogrid.spatial.intensity import content_box, grow_box
+from geogrid.spatial.intensity import content_box, grow_box, on_dark_background
 from tests.spatial.cases import make_grid
 
 
@@ -73,3 +73,16 @@ def test_the_box_around_the_content(shape: tuple[int, ...]):
 def test_a_box_grows_as_far_as_the_grid():
     assert grow_box((2, 1), (3, 4), (1, 2), make_grid((9, 6), (1, 1))) == ((1, 0), (5, 6))
     assert grow_box((2, 1), (3, 4), (0, 0), make_grid((9, 6), (1, 1))) == ((2, 1), (3, 4))
+
+
+@pytest.mark.parametrize("shape", [(9, 8), (6, 7, 5)])
+def test_a_bright_border_makes_a_negative(shape: tuple[int, ...]):
+    dark = torch.zeros(shape)
+    dark[(slice(2, -2),) * len(shape)] = 0.9
+    assert on_dark_background(_image(dark)).data is dark
+    torch.testing.assert_close(on_dark_background(_image(1 - dark)).data, dark)
+    mask = torch.ones(shape)
+    mask[0] = 0
+    seen = on_dark_background(_image(1 - dark), _image(mask)).data
+    torch.testing.assert_close(seen, dark * mask)
+    assert on_dark_background(_image(1 - dark), _image(torch.zeros(shape))).data.max() == 1
