@@ -2,8 +2,8 @@
 
     python examples/train_vote_scorer.py --steps 900 --seed 0 --out vote_scorer.safetensors
 
-The scorer sees what registration leaves for it: candidates around a place that is wrong by a smooth displacement, here and there
-by much. Nothing but numbers drawn from the seed enters.
+The scorer sees what registration leaves for it: candidates around a place that is wrong by a smooth displacement, here and
+there by much. Nothing but numbers drawn from the seed enters.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from geogrid.optimize.points.config import PointsConfig
 from geogrid.optimize.points.learned import vote_by_scorer
 
 PASSES = 6
-SETTINGS = PointsConfig(candidates=12, voters=16)
+SETTINGS = PointsConfig(candidates=10, voters=14)
 
 
 def problem(generator: torch.Generator) -> tuple[Ballot, Tensor]:
     """A ballot and the column of the right candidate of each point, k where there is none."""
     dim = 2 if _uniform(generator, 0, 1) < 0.2 else 3
-    count = (250, 600) if dim == 2 else (500, 1100)
+    count = (250, 500) if dim == 2 else (400, 900)
     config = PointPairConfig(dim=dim, num_points=count, kept=(0.55, 0.95), outliers=0.3, motion=(5.0, 20.0))
     pair = random_point_pair(generator, config)
     fixed, moving = OrderedCloud.of(pair.fixed), OrderedCloud.of(pair.moving)
@@ -92,7 +92,7 @@ def train(steps: int, seed: int) -> VoteScorer:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
         adam.step()
-        running = float(loss) if math.isnan(running) else 0.97 * running + 0.03 * float(loss)
+        running = float(loss.detach()) if math.isnan(running) else 0.97 * running + 0.03 * float(loss.detach())
         if step % 25 == 24:
             print(f"step {step + 1}: loss {running:.3f}, {time.process_time() - began:.0f} CPU s", flush=True)
     return scorer

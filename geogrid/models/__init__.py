@@ -19,3 +19,6 @@ __all__ = [
     "shipped_weights",
     "weights_sha256",
 ]
+from geogrid.models.vote_scorer import load_vote_scorer
+
+__all__ = ["Attended", "FeatureWarp", "GeoReg", "GeoRegConfig", "attended", "load_vote_scorer"]

@@ -33,50 +33,62 @@ class VoteScorer(MessagePassing):
         tolerances: the :math:`\tau_b`, in the unit of the offsets.
     """
 
-    def __init__(self, hidden: int = 24, state: int = 12, tolerances: Sequence[float] = TOLERANCES) -> None:
-        super().__init__(aggr="mean")
+    def __init__(self, hidden: int = 24, state: int = 8, tolerances: Sequence[float] = TOLERANCES) -> None:
+        super().__init__(aggr="mean", node_dim=0)
         self.tolerances, self.num_state = tuple(tolerances), state
-        self.say = nn.Sequential(nn.Linear(len(self.tolerances) + 2, hidden), nn.LeakyReLU(SLOPE), nn.Linear(hidden, hidden))
-        self.hear = nn.Linear(hidden + state + 3, hidden + 8)
-        self.judge = nn.Linear(hidden + 8, state + 1)
+        self.say = nn.Linear(len(self.tolerances) + 2, hidden)
+        self.hear = nn.Linear(hidden + state + 3, 2 * hidden)
+        self.judge = nn.Linear(2 * hidden, state + 1)
         nn.init.zeros_(self.judge.bias)
 
+    def agreement(self, offset: Tensor, rows: Tensor, voters: Neighborhood) -> Tensor:
+        r"""How near candidates' offsets are to those of a voter, :math:`e^{-|d_{ik} - d_{jl}|^2 / 2 \tau_b^2}`.
+
+        Args:
+            offset: ``(num_points, k, dim)`` from where a point is to its candidates.
+            rows: ``(num_rows,)`` int64, which points are voted on.
+            voters: the neighbours of each of the rows among the points.
+
+        Returns:
+            ``(num_edges, kernels * k, k)``, the voter's candidates last. It is the same in every pass.
+        """
+        context, query = voters.edge_index
+        own, theirs = offset[rows[query]], offset[context]
+        squared = (own[:, :, None] - theirs[:, None]).square().sum(-1)
+        return torch.cat([torch.exp(squared * (-0.5 / t**2)) for t in self.tolerances], 1)
+
     def forward(
-        self, offset: Tensor, cost: Tensor, shares: Tensor, wanted: Tensor, state: Tensor, voters: Neighborhood,
-        distance: Tensor, rows: Tensor,
+        self, agreement: Tensor, offset: Tensor, cost: Tensor, shares: Tensor, wanted: Tensor, state: Tensor,
+        voters: Neighborhood, distance: Tensor, rows: Tensor,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """One pass over some of the points.
 
         Args:
-            offset: ``(num_points, k, dim)`` from where a point is to its candidates, in spacings.
+            agreement: what :meth:`agreement` gives.
+            offset: ``(num_rows, k, dim)`` from where a point is to its candidates.
             cost: ``(num_rows, k)`` disagreement of features.
             shares: ``(num_points, k)`` the present probabilities.
             wanted: ``(num_rows, k)`` how much all points together want the candidate.
             state: ``(num_rows, k, state)``.
             voters: the neighbours of each of the rows among the points.
-            distance: ``(num_rows, v)`` to them, in spacings.
+            distance: ``(num_rows, v)`` to them, in the unit of the offsets.
             rows: ``(num_rows,)`` int64, which points.
 
         Returns:
             Scores ``(num_rows, k)``, logits against having no partner, and the next states.
         """
-        own = offset[rows]
+        size = (len(shares), len(rows))
         heard = self.propagate(
-            voters.edge_index, offset=(offset, own), shares=(shares, shares[rows]), distance=distance[voters.mask],
-            size=(len(offset), len(rows)),
-        )  # fmt: skip
-        near = own.square().sum(-1) + 0.1 * cost
-        told = torch.stack([near.sqrt(), shares[rows], wanted.clamp_max(4)], -1)
+            voters.edge_index, shares=(shares, shares[rows]), agreement=agreement, distance=distance[voters.mask], size=size
+        )
+        told = torch.stack([offset.square().sum(-1).sqrt(), shares[rows], wanted.clamp_max(4)], -1)
         inner = leaky_relu(self.hear(torch.cat([heard.view(*told.shape[:2], -1), told, state], -1)), SLOPE)
         found = self.judge(inner)
         return 4 * found[..., 0] - 0.5 * cost, torch.tanh(found[..., 1:])
 
-    def message(self, offset_i: Tensor, offset_j: Tensor, shares_j: Tensor, distance: Tensor) -> Tensor:
-        """What each neighbour says about each candidate, ``(num_edges, k * hidden)``."""
-        squared = (offset_i.square().sum(-1)[:, :, None] + offset_j.square().sum(-1)[:, None]).sub_(
-            2 * offset_i @ offset_j.transpose(1, 2)
-        )
-        agree = [torch.exp(squared * (-0.5 / t**2)) @ shares_j[..., None] for t in self.tolerances]
-        sure = shares_j.sum(1)[:, None, None].expand_as(agree[0])
-        words = torch.cat([*agree, sure, distance[:, None, None].expand_as(sure)], -1)
-        return self.say(words).flatten(1)
+    def message(self, shares_j: Tensor, agreement: Tensor, distance: Tensor) -> Tensor:
+        """What each neighbour says about each candidate, ``(num_edges, k, hidden)``."""
+        agree = (agreement @ shares_j[..., None]).view(len(shares_j), len(self.tolerances), -1).transpose(1, 2)
+        rest = torch.stack([shares_j.sum(1), distance], 1)[:, None].expand(-1, agree.shape[1], -1)
+        said: Tensor = leaky_relu(self.say(torch.cat([agree, rest], -1)), SLOPE)
+        return said

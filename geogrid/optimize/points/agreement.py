@@ -21,8 +21,8 @@ DOUBT = 0.05
 """Odds that a voter says nothing of use."""
 AT_FIRST = 0.05
 """Odds of having no partner before anybody has voted."""
-NO_PARTNER = math.exp(5.5)
-"""Odds of having no partner against a candidate at the middle of its reach that no voter supports."""
+NO_PARTNER = 5.5 / 20
+"""Log-odds per voter of having no partner against a candidate at the middle of its reach that no voter supports."""
 
 
 def vote_by_agreement(ballot: Ballot, passes: int) -> Tensor:
@@ -45,8 +45,9 @@ def vote_by_agreement(ballot: Ballot, passes: int) -> Tensor:
     near = -0.5 * (ballot.offset.square().sum(-1) / REACH**2 + ballot.cost)
     variance = (TOLERANCE**2 + (GROWTH * ballot.distance) ** 2)[..., None, None]
     support = torch.exp(ballot.disagreement * (-0.5 / variance)).mul_((TOLERANCE**2 / variance) ** 1.5 / DOUBT)
+    odds = math.exp(NO_PARTNER * ballot.voters.shape[1])
     shares = ballot.shares(near, AT_FIRST)
     for _ in range(passes):
         heard = (support @ shares[ballot.voters][..., None])[..., 0]
-        shares = ballot.shares(near + TRUST * torch.log1p(heard).sum(1), NO_PARTNER)
+        shares = ballot.shares(near + TRUST * torch.log1p(heard).sum(1), odds)
     return shares

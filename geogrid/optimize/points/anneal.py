@@ -10,6 +10,9 @@ from geogrid.optimize.history import HistoryEntry
 from geogrid.optimize.points.assign import Assigner
 from geogrid.optimize.points.fit import SmoothFit
 
+FEWEST = 0.01
+"""With less than this much of a match the map stays what it is."""
+
 
 def falling(begin: float, end: float, steps: int) -> list[float]:
     """A geometric sequence from begin to end; never rising."""
@@ -38,6 +41,7 @@ def anneal(
     history = []
     for step, sigma in enumerate(sigmas):
         found = assigner(points + basis @ theta, sigma)
-        theta = fit.solve(basis, found.target - points, found.weight / sigma**2)
+        if float(found.weight.sum()) >= FEWEST:
+            theta = fit.solve(basis, found.target - points, found.weight / sigma**2)
         history.append(HistoryEntry(stage, level, step, found.loss + points.shape[1] * math.log(sigma)))
     return theta, history

@@ -13,6 +13,8 @@ FOURTH = 4
 """The spacing is the median distance to this neighbour: pairs of near duplicates do not lower it."""
 SAMPLE = 4000
 """Points whose neighbours are looked up for the spacing."""
+ROUNDING = 1e-9
+"""A radius below this fraction of the coordinates is one place."""
 FAR = 5.0
 """Points farther from the middle than this many radii carry no control point."""
 
@@ -48,7 +50,8 @@ class OrderedCloud:
         distance = (points - middle).norm(dim=1)
         order = order[distance[order].argsort(stable=True)]
         chosen = None if features is None else features.detach().to("cpu", torch.float32)[order]
-        return cls(points[order], order, middle, float(distance.median()), chosen)
+        radius = float(distance.median())
+        return cls(points[order], order, middle, radius if radius > ROUNDING * float(points.abs().max()) else 0.0, chosen)
 
     def __len__(self) -> int:
         """Number of points."""
@@ -84,7 +87,7 @@ class OrderedCloud:
         return taken[~((torch.cdist(taken, taken) <= 1e-6 * self.radius) & earlier).any(1)]
 
 
-def geometric_median(points: Tensor, iterations: int = 30) -> Tensor:
+def geometric_median(points: Tensor, iterations: int = 100) -> Tensor:
     r"""The place whose summed distance to the points is least, by Weiszfeld's iteration.
 
     Args:
@@ -94,7 +97,7 @@ def geometric_median(points: Tensor, iterations: int = 30) -> Tensor:
     Reference:
         Weiszfeld, "Sur le point pour lequel la somme des distances de n points donnés est minimum", Tohoku Math. J. 43, 1937.
     """
-    place = points.median(0).values
+    place = points.mean(0)
     for _ in range(iterations):
         distance = (points - place).norm(dim=1)
         weight = 1 / distance.clamp_min(1e-9 * float(distance.max()) + 1e-300)

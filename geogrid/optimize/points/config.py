@@ -36,7 +36,7 @@ class PointsConfig:
         candidates: moving points among which a fixed point's match is voted.
         voters: neighbours that vote.
         passes: of the voting messages.
-        polish_steps: EM steps at the last standard deviation, after the vote.
+        settle_steps: EM steps at the last standard deviation, before and after the vote.
         feature_sigma: standard deviation of features between partners, in units of their spread over both clouds.
         low_support: mean match support below which a warning is given.
     """
@@ -59,7 +59,7 @@ class PointsConfig:
     candidates: int = 12
     voters: int = 20
     passes: int = 6
-    polish_steps: int = 2
+    settle_steps: int = 2
     feature_sigma: float = 0.3
     low_support: float = 0.3
 

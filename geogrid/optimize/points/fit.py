@@ -11,16 +11,19 @@ from torch import Tensor
 from geogrid.transforms import AffineTransform, KernelTransform
 from geogrid.transforms.kernel import kernel
 
-AFFINE_PRECISION = 1e-3
-"""Prior precision of the affine part, per unit of length: it is almost free."""
+SHIFT_PRECISION = 1e-3
+"""Prior precision of the shift, per square of the unit: it is almost free."""
+LINEAR_PRECISION = 4.0
+"""Prior precision of each entry of the linear part around the identity: a handful of points cannot flatten space."""
 
 
 @dataclass(frozen=True, eq=False)
 class SmoothFit:
     r"""Maps that are affine plus a Gaussian process seen through control points.
 
-    The displacement is :math:`u(x) = B(x) \theta` with :math:`B = [1, x, k(x, c)]`. With prior precision
-    :math:`P = \mathrm{diag}(\epsilon I, K_{cc})` and matches :math:`t_i` of precision :math:`w_i` the posterior mean is
+    The displacement is :math:`u(x) = B(x) \theta` with :math:`B = [1, x, k(x, c)]`. With prior
+    precision :math:`P = \mathrm{diag}(\epsilon_0, \epsilon_1 I, K_{cc})` and matches :math:`t_i` of precision :math:`w_i` the
+    posterior mean is
 
     .. math:: \theta = (B^\top W B + P)^{-1} B^\top W (t - x) .
 
@@ -42,7 +45,8 @@ class SmoothFit:
         """The prior precision :math:`P`."""
         dim, count = self.centers.shape[1], len(self.centers)
         matrix = torch.zeros(dim + 1 + count, dim + 1 + count, dtype=torch.float64)
-        matrix[: dim + 1, : dim + 1] = AFFINE_PRECISION * torch.eye(dim + 1, dtype=torch.float64)
+        matrix[0, 0] = SHIFT_PRECISION
+        matrix[1 : dim + 1, 1 : dim + 1] = LINEAR_PRECISION * torch.eye(dim, dtype=torch.float64)
         if count:
             variance = sum(a * a for a in self.amplitudes)
             matrix[dim + 1 :, dim + 1 :] = self.kernel(self.centers) + 1e-6 * variance * torch.eye(count, dtype=torch.float64)
@@ -63,6 +67,10 @@ class SmoothFit:
         normal = torch.addmm(self.precision, weighted.T, basis)
         factor = torch.linalg.cholesky(normal + 1e-9 * normal.diagonal().mean() * torch.eye(len(normal)).to(normal))
         return torch.cholesky_solve(weighted.T @ displacement, factor)
+
+    def affine_only(self, theta: Tensor) -> Tensor:
+        """The coefficients of an affine map, with zeros for the kernels."""
+        return torch.cat([theta, theta.new_zeros(len(self.centers), theta.shape[1])])
 
     def transform(self, theta: Tensor) -> KernelTransform:
         """The map that the coefficients stand for."""

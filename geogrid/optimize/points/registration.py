@@ -15,7 +15,7 @@ from geogrid.optimize.points.cloud import OrderedCloud
 from geogrid.optimize.points.config import PointsConfig
 from geogrid.optimize.points.stages import Stages
 from geogrid.optimize.threads import threads_for
-from geogrid.transforms import KernelTransform
+from geogrid.transforms import AffineTransform, KernelTransform
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,7 @@ class PointRegistration:
         matches: ``(num_fixed,)`` int64 row of the moving point that is the partner, -1 where none is likelier than not.
         confidence: ``(num_fixed,)`` in [0, 1], probability of the best candidate.
         history: the loss along the way, comparable within a stage.
+        affine_start: what the affine stage found, on which the deformation was built.
     """
 
     transform: KernelTransform
@@ -35,6 +36,7 @@ class PointRegistration:
     matches: Tensor
     confidence: Tensor
     history: list[HistoryEntry]
+    affine_start: AffineTransform
 
     @property
     def mean_support(self) -> float:
@@ -92,36 +94,42 @@ def register_points(
     fixed_cloud, moving_cloud = OrderedCloud.of(fixed, scaled[0]), OrderedCloud.of(moving, scaled[1])
     check_units(fixed_cloud, moving_cloud)
     with threads_for(len(fixed) + len(moving)):
-        found = _register(fixed_cloud, moving_cloud, len(moving), config, fixed)
+        found = _register(fixed_cloud, moving_cloud, config, fixed)
     if found.mean_support < config.low_support:
         warnings.warn(
-            f"match support is {found.mean_support:.2f}, below {config.low_support:g}: the clouds may not show the same thing, "
-            "or lie too far apart; look at the result before using it",
+            f"match support is {found.mean_support:.2f}, below {config.low_support:g}: the clouds may not show the same "
+            "thing, lie too far apart, or were sampled each by itself, so that they share no points; look at the result",
             GeogridWarning,
             stacklevel=2,
         )
     return found
 
 
-def _register(
-    fixed: OrderedCloud, moving: OrderedCloud, num_moving: int, config: PointsConfig, like: Tensor
-) -> PointRegistration:
+def _register(fixed: OrderedCloud, moving: OrderedCloud, config: PointsConfig, like: Tensor) -> PointRegistration:
     unit = fixed.radius or moving.radius or 1.0
     middle = fixed.middle
     fixed, moving = fixed.centred(middle, unit), moving.centred(middle, unit)
     spacing = (fixed.spacing() + moving.spacing()) / 2
     stages = Stages(fixed, moving, spacing or 0.1, config)
-    fit, theta = stages.deform(stages.affine())
+    affine = stages.affine()
+    fit, theta = stages.deform(affine)
+    theta = stages.settle(fit, theta)
+    matches = None
     if config.voting != "none":
-        theta, _ = stages.vote(fit, theta)
-    theta = stages.polish(fit, theta)
-    matches = stages.matches(fit, theta)
+        voted, votes = stages.vote(fit, theta)
+        voted = stages.settle(fit, voted)
+        if stages.loss(fit, voted) <= stages.loss(fit, theta):
+            theta, matches = voted, votes
+    theta = stages.finish(fit, theta)
+    if matches is None or max(len(fixed), len(moving)) > config.sparse_points:
+        matches = stages.near(fit, theta)
     rows, confidence = matches.best()
     original = torch.where(rows >= 0, moving.order[rows], -1)
     back = fixed.order.argsort()
     parts = (matches.support.clamp_max(1).to(like.dtype)[back], original[back], confidence.to(like.dtype)[back])
-    transform = fit.transform(theta).scaled(unit).shifted(middle)
-    return PointRegistration(transform.to(like.device), *(part.to(like.device) for part in parts), stages.history)
+    transform, start = (fit.transform(part).scaled(unit).shifted(middle) for part in (theta, fit.affine_only(affine)))
+    parts = tuple(part.to(like.device) for part in parts)
+    return PointRegistration(transform.to(like.device), *parts, stages.history, start.affine)
 
 
 def _scaled(features: tuple[Tensor, Tensor] | None) -> tuple[Tensor | None, Tensor | None]:
