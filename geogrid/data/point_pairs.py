@@ -120,7 +120,8 @@ def _motion(points: Tensor, config: PointPairConfig, generator: torch.Generator)
         total = total + width * _uniform((0.02, 0.2), generator) * _waves(points, width, generator)
     if float(torch.rand((), generator=generator)) < config.local:
         total = total + _part_motion(points, generator)
-    return total * (wanted / float(total.norm(dim=1).mean()) if float(total.norm(dim=1).mean()) > wanted else 1.0)
+    mean = float(total.norm(dim=1).mean())
+    return total * min(1.0, wanted / max(mean, 1e-9))
 
 
 def _waves(points: Tensor, width: float, generator: torch.Generator, count: int = 24) -> Tensor:
@@ -129,7 +130,8 @@ def _waves(points: Tensor, width: float, generator: torch.Generator, count: int 
     vectors = torch.randn(dim, count, generator=generator) / width
     phase = 2 * math.pi * torch.rand(count, generator=generator)
     amplitude = torch.randn(count, dim, generator=generator) * math.sqrt(2 / count)
-    return torch.cos(points @ vectors + phase) @ amplitude
+    waves: Tensor = torch.cos(points @ vectors + phase) @ amplitude
+    return waves
 
 
 def _part_motion(points: Tensor, generator: torch.Generator) -> Tensor:
@@ -138,7 +140,8 @@ def _part_motion(points: Tensor, generator: torch.Generator) -> Tensor:
     height = points @ normal
     border = float(height.quantile(_uniform((0.5, 0.85), generator)))
     share = torch.sigmoid((height - border) / _uniform((3.0, 12.0), generator))
-    return _uniform((5.0, 15.0), generator) * share[:, None] * direction
+    motion: Tensor = _uniform((5.0, 15.0), generator) * share[:, None] * direction
+    return motion
 
 
 def _uniform(span: tuple[float, float], generator: torch.Generator) -> float:

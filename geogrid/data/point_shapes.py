@@ -63,7 +63,8 @@ def _volume(count: int, dim: int, generator: torch.Generator) -> Tensor:
 def _tree(count: int, dim: int, generator: torch.Generator) -> Tensor:
     """Segments that fork in two, each shorter than the one before; points at random places along and around them."""
     start, heading = torch.zeros(2, dim), _directions(2, dim, generator)
-    segments, length = [], 60.0
+    segments: list[Tensor] = []
+    length = 60.0
     while 2 ** len(segments) * 2 < max(64, count // 12):
         end = start + length * heading
         segments.append(torch.stack([start, end], 1))

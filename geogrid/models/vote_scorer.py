@@ -23,4 +23,6 @@ def load_vote_scorer() -> VoteScorer:
     """
     scorer = VoteScorer()
     scorer.load_state_dict(load((files("geogrid.models") / FILE).read_bytes()))
-    return scorer.requires_grad_(False).eval()
+    scorer.requires_grad_(False)
+    scorer.eval()
+    return scorer

@@ -36,9 +36,9 @@ class PointsConfig:
         candidates: moving points among which a fixed point's match is voted.
         voters: neighbours that vote.
         passes: of the voting messages.
-        settle_steps: EM steps at the last standard deviation, before and after the vote.
+        settle_steps: EM steps at the last standard deviation, after the vote.
         feature_sigma: standard deviation of features between partners, in units of their spread over both clouds.
-        low_support: mean match support below which a warning is given.
+        low_support: mean match support below which votes are not followed and a warning is given.
     """
 
     outliers: float = 0.15
@@ -61,7 +61,7 @@ class PointsConfig:
     passes: int = 6
     settle_steps: int = 2
     feature_sigma: float = 0.3
-    low_support: float = 0.3
+    low_support: float = 0.4
 
     def __post_init__(self) -> None:
         if not 0 < self.outliers < 1:

@@ -113,23 +113,22 @@ def _register(fixed: OrderedCloud, moving: OrderedCloud, config: PointsConfig, l
     stages = Stages(fixed, moving, spacing or 0.1, config)
     affine = stages.affine()
     fit, theta = stages.deform(affine)
-    theta = stages.settle(fit, theta)
     matches = None
     if config.voting != "none":
         voted, votes = stages.vote(fit, theta)
-        voted = stages.settle(fit, voted)
-        if stages.loss(fit, voted) <= stages.loss(fit, theta):
+        if float(votes.support.mean()) >= config.low_support:
             theta, matches = voted, votes
+    theta = stages.settle(fit, theta)
     theta = stages.finish(fit, theta)
     if matches is None or max(len(fixed), len(moving)) > config.sparse_points:
         matches = stages.near(fit, theta)
     rows, confidence = matches.best()
     original = torch.where(rows >= 0, moving.order[rows], -1)
     back = fixed.order.argsort()
-    parts = (matches.support.clamp_max(1).to(like.dtype)[back], original[back], confidence.to(like.dtype)[back])
+    per_point = (matches.support.clamp_max(1).to(like.dtype)[back], original[back], confidence.to(like.dtype)[back])
     transform, start = (fit.transform(part).scaled(unit).shifted(middle) for part in (theta, fit.affine_only(affine)))
-    parts = tuple(part.to(like.device) for part in parts)
-    return PointRegistration(transform.to(like.device), *parts, stages.history, start.affine)
+    support, partner, sure = (part.to(like.device) for part in per_point)
+    return PointRegistration(transform.to(like.device), support, partner, sure, stages.history, start.affine)
 
 
 def _scaled(features: tuple[Tensor, Tensor] | None) -> tuple[Tensor | None, Tensor | None]:

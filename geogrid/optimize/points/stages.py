@@ -81,7 +81,7 @@ class Stages:
         sigmas = falling(config.dense_sigma[0], config.dense_sigma[1] * self.spacing * coarser, config.dense_steps)
         theta, history = anneal("dense", 1, dense, fit, theta, sigmas)
         self.history.extend(history)
-        sigmas = falling(*(sigma * self.spacing for sigma in config.sparse_sigma), config.sparse_steps)
+        sigmas = [sigma * self.spacing for sigma in falling(*config.sparse_sigma, config.sparse_steps)]
         theta, history = anneal("sparse", 0, self._last, fit, theta, sigmas)
         self.history.extend(history)
         return fit, theta
@@ -100,11 +100,6 @@ class Stages:
         theta, history = anneal("settle", 0, self._last, fit, theta, [self._sigma] * self.config.settle_steps)
         self.history.extend(history)
         return theta
-
-    def loss(self, fit: SmoothFit, theta: Tensor) -> float:
-        """How badly a map explains the moving points at the last standard deviation."""
-        points = self._last.fixed.points
-        return self._last(points + fit.basis(points) @ theta, self._sigma).loss
 
     def finish(self, fit: SmoothFit, theta: Tensor) -> Tensor:
         """The fit to the last assignment, whose noise and stiffness the matches choose."""
