@@ -1,6 +1,6 @@
 """Measures the layers, the neighbour searches and the models, and puts the tables into docs/benchmarks.md.
 
-    python tests/benchmarks/layers.py [--tables attention,neighbors,sampling,density,models,digits,points] [--threads 2] [--out FILE]
+    python tests/benchmarks/layers.py [--tables attention,neighbors,sampling,density,models,digits,points] [--threads 2]
 
 Tables of the same title on the page are replaced, the others stay.
 """
