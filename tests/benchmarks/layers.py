@@ -24,7 +24,6 @@ SECTIONS: dict[str, Callable[[int], str]] = {
     "density": lambda threads: density.section(10),
     "models": models.section,
     "digits": lambda threads: digits.section(1800, 300, 3, workers=threads),
-    "digits": lambda threads: digits.section(1200, 300, 3, workers=threads),
     "points": lambda threads: points.section(),
 }
 
