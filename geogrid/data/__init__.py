@@ -4,6 +4,7 @@ from geogrid.data.augment import random_affine
 from geogrid.data.batches import Landmarks, PairBatch, collate_pairs
 from geogrid.data.mnist import Digits, DigitSplit, mnist, same_digit_pairs
 from geogrid.data.pair import Pair, read_pair
+from geogrid.data.point_pairs import PointPair, PointPairConfig, random_point_pair
 from geogrid.data.samples import mni152, mni152_tissues
 from geogrid.data.scanner import Scan, simulate_scan
 from geogrid.data.synthetic import (
@@ -35,6 +36,8 @@ __all__ = [
     "Pair",
     "PairBatch",
     "PairFields",
+    "PointPair",
+    "PointPairConfig",
     "Scan",
     "Scene",
     "SlidingMotion",
@@ -50,6 +53,7 @@ __all__ = [
     "pair_fields",
     "random_affine",
     "random_deformation",
+    "random_point_pair",
     "read_label_maps",
     "read_pair",
     "same_digit_pairs",

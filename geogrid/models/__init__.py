@@ -5,6 +5,7 @@ from geogrid.models.card import ModelCard
 from geogrid.models.feature_warp import FeatureWarp
 from geogrid.models.georeg import GeoReg, GeoRegConfig
 from geogrid.models.saving import load_weights, read_card, save_weights, shipped_weights, weights_sha256
+from geogrid.models.vote_scorer import load_vote_scorer
 
 __all__ = [
     "Attended",
@@ -13,6 +14,7 @@ __all__ = [
     "GeoRegConfig",
     "ModelCard",
     "attended",
+    "load_vote_scorer",
     "load_weights",
     "read_card",
     "save_weights",

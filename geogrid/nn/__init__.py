@@ -11,6 +11,7 @@ from geogrid.nn.norm import MeasureNorm
 from geogrid.nn.reference import neighbor_attention_reference
 from geogrid.nn.refine import Refine
 from geogrid.nn.sample import sample_scattered
+from geogrid.nn.votes import VoteScorer
 
 __all__ = [
     "AttentionOutput",
@@ -22,6 +23,7 @@ __all__ = [
     "PyramidEncoder",
     "Refine",
     "ResidualBlock",
+    "VoteScorer",
     "convolve",
     "geometry_channels",
     "local_geometry",

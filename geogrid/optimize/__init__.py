@@ -3,5 +3,15 @@
 from geogrid.optimize.affine import AffineConfig, register_affine
 from geogrid.optimize.history import HistoryEntry
 from geogrid.optimize.instance import InstanceConfig, optimize_displacement
+from geogrid.optimize.points import PointRegistration, PointsConfig, register_points
 
-__all__ = ["AffineConfig", "HistoryEntry", "InstanceConfig", "optimize_displacement", "register_affine"]
+__all__ = [
+    "AffineConfig",
+    "HistoryEntry",
+    "InstanceConfig",
+    "PointRegistration",
+    "PointsConfig",
+    "optimize_displacement",
+    "register_affine",
+    "register_points",
+]

@@ -5,6 +5,7 @@ from geogrid.transforms.batch import StepBatch, TrajectoryBatch
 from geogrid.transforms.displacement import Composition, DisplacementField, compose, to_displacement
 from geogrid.transforms.inverse import CarriedPoints, Inverse, carry_points, fit_affine, invert, invert_points
 from geogrid.transforms.jacobian import jacobian_determinant
+from geogrid.transforms.kernel import KernelTransform
 from geogrid.transforms.levels import LevelDisplacement, own_displacement_lengths, own_displacements
 from geogrid.transforms.trajectory import Step, Trajectory
 from geogrid.transforms.transform import Transform
@@ -16,6 +17,7 @@ __all__ = [
     "Composition",
     "DisplacementField",
     "Inverse",
+    "KernelTransform",
     "LevelDisplacement",
     "Step",
     "StepBatch",

@@ -1,0 +1,94 @@
+"""Neighbours vote on matches: message passing between candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+from torch_geometric.nn import MessagePassing
+
+from geogrid.graph import Neighborhood
+from geogrid.nn.encoder import SLOPE
+
+TOLERANCES = (0.12, 0.35, 1.0)
+"""Standard deviations of the agreement kernels, in spacings."""
+
+
+class VoteScorer(MessagePassing):
+    r"""Scores each point's candidates by how well the neighbours' candidates agree in displacement.
+
+    Point i has candidates k at offsets :math:`d_{ik}` with probabilities :math:`q_{ik}`. Neighbour j says about each of them
+
+    .. math:: m_{ijk} = \phi\Big(\big[\textstyle\sum_l q_{jl}\, e^{-|d_{ik} - d_{jl}|^2 / 2 \tau_b^2}\big]_b,\;
+        \textstyle\sum_l q_{jl},\; r_{ij}\Big)
+
+    and the mean over j, with the candidate's own state, gives its next state and score. The same weights serve every pass. Only
+    distances enter, so a rotation changes nothing, and the weights serve 2-D and 3-D alike.
+
+    Args:
+        hidden: width of the messages.
+        state: channels that a candidate keeps from pass to pass.
+        tolerances: the :math:`\tau_b`, in the unit of the offsets.
+    """
+
+    def __init__(self, hidden: int = 24, state: int = 8, tolerances: Sequence[float] = TOLERANCES) -> None:
+        super().__init__(aggr="mean", node_dim=0)
+        self.tolerances, self.num_state = tuple(tolerances), state
+        self.say = nn.Linear(len(self.tolerances) + 2, hidden)
+        self.hear = nn.Linear(hidden + state + 3, 2 * hidden)
+        self.judge = nn.Linear(2 * hidden, state + 1)
+        nn.init.zeros_(self.judge.bias)
+
+    def agreement(self, offset: Tensor, rows: Tensor, voters: Neighborhood) -> Tensor:
+        r"""How near candidates' offsets are to those of a voter, :math:`e^{-|d_{ik} - d_{jl}|^2 / 2 \tau_b^2}`.
+
+        Args:
+            offset: ``(num_points, k, dim)`` from where a point is to its candidates.
+            rows: ``(num_rows,)`` int64, which points are voted on.
+            voters: the neighbours of each of the rows among the points.
+
+        Returns:
+            ``(num_edges, kernels * k, k)``, the voter's candidates last. It is the same in every pass.
+        """
+        context, query = voters.edge_index
+        own, theirs = offset[rows[query]], offset[context]
+        squared = (own[:, :, None] - theirs[:, None]).square().sum(-1)
+        return torch.cat([torch.exp(squared * (-0.5 / t**2)) for t in self.tolerances], 1)
+
+    def forward(
+        self, agreement: Tensor, offset: Tensor, cost: Tensor, shares: Tensor, wanted: Tensor, state: Tensor,
+        voters: Neighborhood, distance: Tensor, rows: Tensor,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """One pass over some of the points.
+
+        Args:
+            agreement: what :meth:`agreement` gives.
+            offset: ``(num_rows, k, dim)`` from where a point is to its candidates.
+            cost: ``(num_rows, k)`` disagreement of features.
+            shares: ``(num_points, k)`` the present probabilities.
+            wanted: ``(num_rows, k)`` how much all points together want the candidate.
+            state: ``(num_rows, k, state)``.
+            voters: the neighbours of each of the rows among the points.
+            distance: ``(num_rows, v)`` to them, in the unit of the offsets.
+            rows: ``(num_rows,)`` int64, which points.
+
+        Returns:
+            Scores ``(num_rows, k)``, logits against having no partner, and the next states.
+        """
+        size = (len(shares), len(rows))
+        heard = self.propagate(
+            voters.edge_index, shares=(shares, shares[rows]), agreement=agreement, distance=distance[voters.mask], size=size
+        )
+        told = torch.stack([offset.square().sum(-1).sqrt(), shares[rows], wanted.clamp_max(4)], -1)
+        inner = leaky_relu(self.hear(torch.cat([heard.view(*told.shape[:2], -1), told, state], -1)), SLOPE)
+        found = self.judge(inner)
+        return 4 * found[..., 0] - 0.5 * cost, torch.tanh(found[..., 1:])
+
+    def message(self, shares_j: Tensor, agreement: Tensor, distance: Tensor) -> Tensor:
+        """What each neighbour says about each candidate, ``(num_edges, k, hidden)``."""
+        agree = (agreement @ shares_j[..., None]).view(len(shares_j), len(self.tolerances), -1).transpose(1, 2)
+        rest = torch.stack([shares_j.sum(1), distance], 1)[:, None].expand(-1, agree.shape[1], -1)
+        said: Tensor = leaky_relu(self.say(torch.cat([agree, rest], -1)), SLOPE)
+        return said

@@ -1,0 +1,53 @@
+"""What point registration demands of two clouds, checked once at the door."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from geogrid.errors import GeogridError
+from geogrid.graph.checks import check_points
+from geogrid.optimize.points.cloud import OrderedCloud
+
+MOST_RATIO = 30.0
+"""Clouds whose radii differ by more than this factor are in different units."""
+
+
+def check_clouds(fixed: Tensor, moving: Tensor) -> None:
+    """Refuses clouds that are empty, not finite or not of one dimension."""
+    for name, points in (("fixed points", fixed), ("moving points", moving)):
+        check_points(points, name)
+        if not len(points):
+            raise GeogridError(f"{name}: expected at least one point, got none; check the file or selection they came from")
+    if fixed.shape[1] != moving.shape[1]:
+        raise GeogridError(
+            f"moving points: expected {fixed.shape[1]}-D points like the fixed ones, got {moving.shape[1]}-D; "
+            "give both clouds the same number of dimensions"
+        )
+
+
+def check_units(fixed: OrderedCloud, moving: OrderedCloud) -> None:
+    """Refuses clouds of which one is many times larger than the other."""
+    if min(fixed.radius, moving.radius) <= 0:
+        return
+    ratio = max(fixed.radius, moving.radius) / min(fixed.radius, moving.radius)
+    if ratio > MOST_RATIO:
+        raise GeogridError(
+            f"moving points: expected about the size of the fixed ones (radius {fixed.radius:.3g}), got {moving.radius:.3g}, "
+            f"a factor of {ratio:.3g}; bring both into one unit (mm, not metres)"
+        )
+
+
+def check_features(features: tuple[Tensor, Tensor] | None, fixed: Tensor, moving: Tensor) -> None:
+    """Refuses features that do not fit the points."""
+    if features is None:
+        return
+    for name, values, points in zip(("fixed", "moving"), features, (fixed, moving), strict=True):
+        if values.dim() != 2 or len(values) != len(points) or not bool(torch.isfinite(values).all()):
+            raise GeogridError(
+                f"{name} features: expected finite values of shape ({len(points)}, channels), got {tuple(values.shape)}"
+            )
+    if features[0].shape[1] != features[1].shape[1]:
+        raise GeogridError(
+            f"features: expected the same channels on both sides, got {features[0].shape[1]} and {features[1].shape[1]}"
+        )

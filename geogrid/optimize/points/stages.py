@@ -1,0 +1,139 @@
+"""The stages of point registration, in the units of the clouds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from geogrid.models import load_vote_scorer
+from geogrid.optimize.history import HistoryEntry
+from geogrid.optimize.points.agreement import vote_by_agreement
+from geogrid.optimize.points.anneal import anneal, falling
+from geogrid.optimize.points.assign import Assigner
+from geogrid.optimize.points.ballot import Ballot
+from geogrid.optimize.points.cloud import OrderedCloud
+from geogrid.optimize.points.config import PointsConfig
+from geogrid.optimize.points.evidence import evidence_fit
+from geogrid.optimize.points.fit import SmoothFit
+from geogrid.optimize.points.learned import vote_by_scorer
+from geogrid.optimize.points.matches import Matches
+
+FAR_START = 0.25
+"""Middles farther apart than this many radii ask for a second start, which brings them together."""
+SHORT = 4
+"""Steps of the start that trusts where the clouds are."""
+FEWEST = 0.5
+"""A fit to less than this much of a match is not made."""
+NOISES = 0.03 * 2.0 ** (torch.arange(10, dtype=torch.float64) / 2)
+"""Standard deviations of matches that are tried at the last fit, in spacings."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stages:
+    """Two clouds in units of the fixed one's radius, and what is done to them.
+
+    Args:
+        fixed: centred on its middle, radius 1.
+        moving: in the same units and the same frame.
+        spacing: of both clouds, on average.
+        config: settings.
+        history: is added to.
+    """
+
+    fixed: OrderedCloud
+    moving: OrderedCloud
+    spacing: float
+    config: PointsConfig
+    history: list[HistoryEntry] = field(default_factory=list)
+
+    def affine(self) -> Tensor:
+        """Coefficients of the affine map; of several starts the one that explains the moving points best.
+
+        From where the clouds are, from where their middles agree if these are far apart, and from where they are with a small
+        standard deviation at once, for clouds that lie well but of which one shows only a part.
+        """
+        config, dim = self.config, self.fixed.points.shape[1]
+        fit = SmoothFit(self.fixed.points[:0], config.widths, config.amplitudes)
+        assigner = self._assigner(config.affine_points)
+        sigmas = falling(*config.affine_sigma, config.affine_steps)
+        shift = self.moving.middle - self.fixed.middle
+        starts = [(torch.zeros_like(shift), sigmas)]
+        if float(shift.norm()) > FAR_START:
+            starts += [(shift, sigmas), (torch.zeros_like(shift), sigmas[-SHORT:])]
+        found = []
+        for start, schedule in starts:
+            theta = torch.cat([start[None], torch.zeros(dim, dim, dtype=start.dtype)])
+            found.append(anneal("affine", 2, assigner, fit, theta, schedule))
+        theta, history = min(found, key=lambda one: one[1][-1].loss)
+        self.history.extend(history)
+        return theta
+
+    def deform(self, affine: Tensor) -> tuple[SmoothFit, Tensor]:
+        """Dense and then sparse EM over a smooth displacement."""
+        config = self.config
+        fit = SmoothFit(self.fixed.spread_points(config.control_points), config.widths, config.amplitudes)
+        theta = fit.affine_only(affine)
+        dense = self._assigner(config.dense_points)
+        coarser = max(1.0, len(self.fixed) / config.dense_points) ** (1 / affine.shape[1])
+        sigmas = falling(config.dense_sigma[0], config.dense_sigma[1] * self.spacing * coarser, config.dense_steps)
+        theta, history = anneal("dense", 1, dense, fit, theta, sigmas)
+        self.history.extend(history)
+        sigmas = [sigma * self.spacing for sigma in falling(*config.sparse_sigma, config.sparse_steps)]
+        theta, history = anneal("sparse", 0, self._last, fit, theta, sigmas)
+        self.history.extend(history)
+        return fit, theta
+
+    def vote(self, fit: SmoothFit, theta: Tensor) -> tuple[Tensor, Matches]:
+        """Lets neighbours vote on the matches and fits the map to what they chose."""
+        config = self.config
+        fixed, moving = self.fixed.subset(config.sparse_points), self.moving.subset(config.sparse_points)
+        place = fixed.points + fit.basis(fixed.points) @ theta
+        ballot = Ballot.of(fixed, place, moving, self.spacing, config)
+        matches = Matches(ballot.candidates, self._shares(ballot).double())
+        return self._refit(fit, theta, fixed, matches.target(moving.points), matches.support), matches
+
+    def settle(self, fit: SmoothFit, theta: Tensor) -> Tensor:
+        """A few EM steps at the last standard deviation."""
+        theta, history = anneal("settle", 0, self._last, fit, theta, [self._sigma] * self.config.settle_steps)
+        self.history.extend(history)
+        return theta
+
+    def finish(self, fit: SmoothFit, theta: Tensor) -> Tensor:
+        """The fit to the last assignment, whose noise and stiffness the matches choose."""
+        fixed = self._last.fixed
+        found = self._last(fixed.points + fit.basis(fixed.points) @ theta, self._sigma)
+        return self._refit(fit, theta, fixed, found.target, found.weight)
+
+    def near(self, fit: SmoothFit, theta: Tensor) -> Matches:
+        """Matches of all fixed points by their distance alone, for clouds of which only a part has voted."""
+        config = self.config
+        assigner = Assigner(self.fixed, self.moving, config.outliers, config.feature_sigma, config.neighbors)
+        return assigner.near(self.fixed.points + fit.basis(self.fixed.points) @ theta, self._sigma)
+
+    @property
+    def _sigma(self) -> float:
+        return self.config.sparse_sigma[-1] * self.spacing
+
+    @cached_property
+    def _last(self) -> Assigner:
+        return self._assigner(self.config.sparse_points, self.config.neighbors)
+
+    def _shares(self, ballot: Ballot) -> Tensor:
+        if self.config.voting == "agreement":
+            return vote_by_agreement(ballot, self.config.passes)
+        return vote_by_scorer(ballot, load_vote_scorer(), self.config.passes)[-1]
+
+    def _refit(self, fit: SmoothFit, theta: Tensor, fixed: OrderedCloud, target: Tensor, weight: Tensor) -> Tensor:
+        if float(weight.sum()) < FEWEST:
+            return theta
+        basis = fit.basis(fixed.points)
+        return evidence_fit(fit, basis, target - fixed.points, weight, NOISES * self.spacing).theta
+
+    def _assigner(self, num: int, neighbors: int | None = None) -> Assigner:
+        most = num if neighbors else 2 * num
+        return Assigner(
+            self.fixed.subset(num), self.moving.subset(most), self.config.outliers, self.config.feature_sigma, neighbors
+        )

@@ -1,0 +1,63 @@
+"""Synthetic point pairs: what was asked for, and the same from the same seed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from geogrid.data import PointPairConfig, random_point_pair
+from geogrid.data.point_shapes import SHAPES, random_shape
+from geogrid.errors import GeogridError
+
+
+def draw(seed: int = 0, **settings: object) -> torch.Tensor:
+    config = PointPairConfig(num_points=(200, 300), **settings)
+    return random_point_pair(torch.Generator().manual_seed(seed), config)
+
+
+def test_the_same_seed_gives_the_same_pair():
+    first, second = draw(), draw()
+    assert torch.equal(first.fixed, second.fixed)
+    assert torch.equal(first.partner, second.partner)
+    assert not torch.equal(first.fixed[:50], draw(1).fixed[:50])
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_partners_are_the_same_point(dim):
+    pair = draw(dim=dim, noise=(0.0, 0.0), texture=(0.0, 0.0))
+    has = pair.partner >= 0
+    nearest = torch.cdist(pair.fixed[has], pair.landmarks, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)
+    torch.testing.assert_close(pair.landmarks_moved[nearest], pair.moving[pair.partner[has]], atol=1e-3, rtol=0)
+
+
+def test_no_moving_point_is_the_partner_of_two():
+    partner = draw().partner
+    used = partner[partner >= 0]
+    assert len(used) == len(used.unique()) > 0
+
+
+def test_shares_of_kept_points_and_outliers_are_as_asked():
+    pair = draw(kept=(0.5, 0.5), outliers=0.0)
+    assert len(pair.fixed) == len(pair.moving) == round(0.5 * len(pair.landmarks))
+    many = draw(kept=(0.5, 0.5), outliers=0.3)
+    assert len(pair.fixed) < len(many.fixed) <= 1.3 * len(pair.fixed)
+
+
+def test_the_motion_is_as_large_as_asked():
+    lengths = [(p.landmarks_moved - p.landmarks).norm(dim=1).mean() for p in (draw(s, motion=(5.0, 7.0)) for s in range(4))]
+    assert all(float(length) < 8 for length in lengths)
+    assert any(float(length) > 4 for length in lengths)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes_have_as_many_points_as_asked(shape, dim):
+    points = random_shape(shape, 150, dim, torch.Generator().manual_seed(0))
+    assert points.shape == (150, dim)
+    assert bool(torch.isfinite(points).all())
+    assert 20 < float(points.std()) < 200
+
+
+def test_an_unknown_shape_is_refused():
+    with pytest.raises(GeogridError, match="expected one of volume, tree, surface"):
+        random_shape("cube", 10, 3, torch.Generator())
