@@ -8,7 +8,7 @@ PYTORCH3D := .venv-pytorch3d
 PIP_FLAGS := -qq --disable-pip-version-check --no-input
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
-BACKEND_TESTS := -q -m backend tests/graph $(wildcard tests/nn/test_propagate*.py)
+BACKEND_TESTS := -q -m backend tests/graph tests/io/test_exchange.py $(wildcard tests/nn/test_propagate*.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-backends lint format types contracts docs notebooks bench clean
@@ -22,7 +22,7 @@ $(VENV)/.stamp: pyproject.toml constraints.txt
 	@echo "geogrid: setting up $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt torch
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[itk,demo,metrics,mnist,notebooks,fast,train,test,docs,dev]"
+	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[itk,demo,meshes,metrics,mnist,notebooks,fast,train,test,docs,dev]"
 	@touch $@
 
 demo: setup  ## register a brain scan and write demo/report.html

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from geogrid.data import Pair, read_pair
-from geogrid.data.pair import PointSource
 from geogrid.errors import GeogridError
 from geogrid.evaluation import evaluate, machine
-from geogrid.io import ImageFile, Source, atomic_directory, to_nifti, write_displacement, write_image
+from geogrid.io import ImageFile, PointSource, Source, atomic_directory, to_nifti, write_displacement, write_image
 from geogrid.io.points import Coordinates
 from geogrid.losses.similarity import Similarity, check_similarity
 from geogrid.optimize.affine import AffineKind

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
-from geogrid.io import ImageFile, Source, as_image_file, read_labels, read_mask, read_points
+from geogrid.io import ImageFile, PointSource, Source, as_image_file, as_points, read_labels, read_mask
 from geogrid.io.points import Coordinates
 from geogrid.spatial import Grid, inside_lattice
-
-PointSource = str | PathLike[str] | Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +160,8 @@ def _read_landmarks(
 ) -> dict[str, Tensor]:
     dim = images["fixed"].image.dim
     points = {
-        "fixed": _as_points(fixed, dim, coordinates, "fixed landmarks"),
-        "moving": _as_points(moving, dim, coordinates, "moving landmarks"),
+        "fixed": as_points(fixed, name="fixed landmarks", coordinates=coordinates, dim=dim).points,
+        "moving": as_points(moving, name="moving landmarks", coordinates=coordinates, dim=dim).points,
     }
     if len(points["fixed"]) != len(points["moving"]):
         raise GeogridError(
@@ -181,12 +177,3 @@ def _read_landmarks(
                 f"{coordinates.upper()} (see --coordinates), in the order fixed, moving"
             )
     return points
-
-
-def _as_points(source: PointSource, dim: int, coordinates: Coordinates, name: str) -> Tensor:
-    if isinstance(source, str | PathLike):
-        return read_points(Path(source), coordinates=coordinates, dim=dim).points
-    points = torch.as_tensor(source).to(torch.float64)
-    if points.dim() != 2 or points.shape[1] != dim or not torch.isfinite(points).all():
-        raise GeogridError(f"{name}: expected finite mm of shape (num_landmarks, {dim}), got shape {tuple(points.shape)}")
-    return points * torch.tensor([-1.0, -1.0, 1.0][:dim], dtype=torch.float64) if coordinates == "lps" else points

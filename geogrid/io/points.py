@@ -1,16 +1,26 @@
-"""Landmarks as CSV tables."""
+"""Points as tables: landmarks and clouds, from CSV, GIFTI, PLY and VTK files, to CSV."""
 
 from __future__ import annotations
 
 import csv
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from geogrid.errors import GeogridError
+from geogrid.io.checks import suffix
+from geogrid.io.gifti import GIFTI_SUFFIXES, read_gifti
+from geogrid.io.ply import PLY_SUFFIXES, read_ply
+from geogrid.io.vtk import VTK_SUFFIXES, read_vtk
+
+POINT_SUFFIXES = (".csv", ".txt", *GIFTI_SUFFIXES, *PLY_SUFFIXES, *VTK_SUFFIXES)
+"""Names of files that hold points end like this."""
 
 Coordinates = Literal["ras", "lps"]
 
@@ -24,12 +34,17 @@ class PointTable:
         header: names of the table's columns; None when it has none.
         rows: the table as text, one row per point; empty for points that did not come from a table.
         columns: which columns hold x, y(, z).
+        features: ``(num_points, num_features)`` float64, the other columns that hold a finite number in every row; None when
+            there are none.
+        feature_names: their names.
     """
 
     points: Tensor
     header: tuple[str, ...] | None = None
     rows: tuple[tuple[str, ...], ...] = ()
     columns: tuple[int, ...] = ()
+    features: Tensor | None = None
+    feature_names: tuple[str, ...] = ()
 
     def with_points(self, points: Tensor) -> PointTable:
         """The same table with other points, ``(num_points, dim)``; the other columns stay.
@@ -43,21 +58,37 @@ class PointTable:
 
 
 def read_points(path: str | Path, *, coordinates: Coordinates = "ras", dim: int | None = None) -> PointTable:
-    """Reads a CSV table of points in world mm.
+    """Reads points in world mm from a file.
 
-    With a header the columns called x, y(, z) are taken, wherever they stand (ANTs' ``x,y,z,t,label`` is one such); without
-    one, the first columns. Other columns are kept as they are. Empty lines and lines that start with # are skipped.
+    - CSV (any name that is not one of those below): with a header the columns called x, y(, z) are taken, wherever they stand
+      (ANTs' ``x,y,z,t,label`` is one such); without one, the first columns. Other columns are kept as they are. Empty lines and
+      lines that start with # are skipped.
+    - GIFTI (``.gii``): the point set; always RAS, as the format says.
+    - PLY (``.ply``) and VTK (``.vtk``, ``.vtp``, ``.vtu``): the points of a mesh or a cloud; needs the extra ``meshes``.
+
+    Further numbers of each point become ``features``.
 
     Args:
         path: the file.
-        coordinates: what the numbers in the file are; x and y change sign between ``ras`` and ``lps`` (ITK, ANTs).
+        coordinates: what the numbers in the file are; x and y change sign between ``ras`` and ``lps`` (ITK, ANTs, 3D Slicer).
         dim: 2 or 3; by default 3 where there are at least three columns (with a header: a column z).
 
     Raises:
         GeogridError: when the file is missing or empty, lacks columns, or has something other than finite numbers in them.
     """
     _check_coordinates(coordinates)
-    lines = _read_lines(Path(path))
+    _check_dim(dim)
+    kind = suffix(Path(path))
+    for suffixes, read in ((GIFTI_SUFFIXES, read_gifti), (PLY_SUFFIXES, read_ply), (VTK_SUFFIXES, read_vtk)):
+        if kind in suffixes:
+            stored, features = read(Path(path))
+            table = _checked(stored, features, dim, path)
+            return replace(table, points=signed(table.points, "ras" if kind in GIFTI_SUFFIXES else coordinates))
+    return _read_csv(Path(path), coordinates, dim)
+
+
+def _read_csv(path: Path, coordinates: Coordinates, dim: int | None) -> PointTable:
+    lines = _read_lines(path)
     header = lines[0][1] if _is_header(lines[0][1]) else None
     body = lines[1:] if header else lines
     if not body:
@@ -65,23 +96,71 @@ def read_points(path: str | Path, *, coordinates: Coordinates = "ras", dim: int 
     columns = _find_columns(header, len(body[0][1]), dim, path)
     width = len(header) if header else len(body[0][1])
     points = torch.tensor([_numbers(row, columns, width, f"{path}, line {line}") for line, row in body], dtype=torch.float64)
-    return PointTable(_signed(points, coordinates), header, tuple(row for _, row in body), columns)
+    rows = tuple(row for _, row in body)
+    features = {
+        (header[n] if header else "") or f"column_{n + 1}": numbers
+        for n in range(width)
+        if n not in columns and (numbers := _finite_column(rows, n)) is not None
+    }
+    return PointTable(signed(points, coordinates), header, rows, columns, *_columns(features))
+
+
+def _checked(
+    stored: NDArray[np.float64], features: dict[str, NDArray[np.float64]], dim: int | None, path: str | Path
+) -> PointTable:
+    """Points of a file that is always 3-D."""
+    points = torch.from_numpy(stored)
+    bad = (~points.isfinite().all(1)).nonzero()[:, 0]
+    if not len(points):
+        raise GeogridError(f"{path}: no points in it; expected at least one")
+    if len(bad):
+        row = int(bad[0])
+        raise GeogridError(
+            f"{path}, point {row} (from 0): expected finite numbers, got {points[row].tolist()}; remove the point or mend it"
+        )
+    if dim == 2 and bool((points[:, 2] != points[0, 2]).any()):
+        raise GeogridError(f"{path}: expected 2-D points (one and the same z), got 3-D ones")
+    flat = {
+        f"{name}_{n}" if len(block) > 1 else name: column
+        for name, values in features.items()
+        for block in [values.reshape(len(values), -1).T]
+        for n, column in enumerate(block)
+        if np.isfinite(column).all()
+    }
+    return PointTable(points[:, : dim or 3], None, (), (), *_columns(flat))
+
+
+def _columns(features: dict[str, NDArray[np.float64]]) -> tuple[Tensor | None, tuple[str, ...]]:
+    if not features:
+        return None, ()
+    return torch.from_numpy(np.stack(list(features.values()), 1)), tuple(features)
+
+
+def _finite_column(rows: tuple[tuple[str, ...], ...], number: int) -> NDArray[np.float64] | None:
+    try:
+        values = np.array([float(row[number]) for row in rows])
+    except ValueError:
+        return None
+    return values if np.isfinite(values).all() else None
 
 
 def write_points(path: str | Path, table: PointTable, coordinates: Coordinates = "ras") -> None:
-    """Writes a table in the layout it was read in; points without a table get the header x,y(,z). Nothing is rounded.
+    """Writes a CSV table in the layout it was read in; points without one get the header x,y(,z) and their features.
+
+    Nothing is rounded.
 
     Raises:
         GeogridError: when the file cannot be written.
     """
     _check_coordinates(coordinates)
     dim = table.points.shape[1]
-    rows = [list(row) for row in table.rows] or [[""] * dim for _ in table.points]
+    further = table.features.tolist() if table.features is not None else [[]] * len(table.points)
+    rows = [list(row) for row in table.rows] or [[""] * dim + [repr(value) for value in values] for values in further]
     columns = table.columns or tuple(range(dim))
-    for row, point in zip(rows, _signed(table.points, coordinates).tolist(), strict=True):
+    for row, point in zip(rows, signed(table.points, coordinates).tolist(), strict=True):
         for column, value in zip(columns, point, strict=True):
             row[column] = repr(value)
-    header = table.header if table.rows else ("x", "y", "z")[:dim]
+    header = table.header if table.rows else (*("x", "y", "z")[:dim], *table.feature_names)
     try:
         with Path(path).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([list(header), *rows] if header else rows)
@@ -124,8 +203,6 @@ def _is_number(text: str) -> bool:
 
 
 def _find_columns(header: tuple[str, ...] | None, width: int, dim: int | None, path: str | Path) -> tuple[int, ...]:
-    if dim not in (None, 2, 3):
-        raise GeogridError(f"dim: expected 2 or 3, got {dim}")
     if header is None:
         dim = dim or min(max(width, 2), 3)
         if width < dim:
@@ -141,12 +218,15 @@ def _find_columns(header: tuple[str, ...] | None, width: int, dim: int | None, p
 def _numbers(row: tuple[str, ...], columns: tuple[int, ...], width: int, place: str) -> list[float]:
     if len(row) != width:
         raise GeogridError(f"{place}: expected {width} columns, got {len(row)}")
-    for column in columns:
-        if not _is_number(row[column]):
-            raise GeogridError(f"{place}: expected a number, got {row[column]!r}")
-        if not abs(float(row[column])) < float("inf"):
-            raise GeogridError(f"{place}: expected a finite number, got {row[column]}; remove the point or mend it")
-    return [float(row[column]) for column in columns]
+    try:
+        values = [float(row[column]) for column in columns]
+    except ValueError:
+        wrong = next(row[column] for column in columns if not _is_number(row[column]))
+        raise GeogridError(f"{place}: expected a number, got {wrong!r}") from None
+    if not all(map(isfinite, values)):
+        wrong = next(row[column] for column, value in zip(columns, values, strict=True) if not isfinite(value))
+        raise GeogridError(f"{place}: expected a finite number, got {wrong}; remove the point or mend it")
+    return values
 
 
 def _check_coordinates(coordinates: str) -> None:
@@ -154,7 +234,18 @@ def _check_coordinates(coordinates: str) -> None:
         raise GeogridError(f"coordinates: expected ras or lps, got {coordinates!r}")
 
 
-def _signed(points: Tensor, coordinates: Coordinates) -> Tensor:
+def _check_dim(dim: int | None) -> None:
+    if dim not in (None, 2, 3):
+        raise GeogridError(f"dim: expected 2 or 3, got {dim}")
+
+
+def signed(points: Tensor, coordinates: Coordinates) -> Tensor:
+    """Points of a convention as RAS+, or the other way round, ``(num_points, dim)``.
+
+    Raises:
+        GeogridError: for another convention than ras or lps.
+    """
+    _check_coordinates(coordinates)
     if coordinates == "ras":
         return points
     return points * torch.tensor([-1.0, -1.0, 1.0], dtype=points.dtype)[: points.shape[1]]

@@ -60,9 +60,16 @@ def test_landmarks_turn_from_lps_and_come_from_anything(tmp_path: Path) -> None:
         assert torch.equal(pair.moving_landmarks, POINTS.double())
 
 
-@pytest.mark.parametrize("bad", [torch.zeros(2, 2), torch.zeros(3), torch.full((2, 3), torch.nan)])
-def test_landmark_tensors_are_checked(bad: torch.Tensor) -> None:
-    with refused("moving landmarks", "(num_landmarks, 3)"):
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (torch.zeros(2, 2), ["3-D points", "(2, 2)"]),
+        (torch.zeros(3), ["(num_points, 2 or 3)", "(3,)"]),
+        (torch.full((2, 3), torch.nan), ["row 0", "finite", "nan"]),
+    ],
+)
+def test_landmark_tensors_are_checked(bad: torch.Tensor, words: list[str]) -> None:
+    with refused("moving landmarks", *words):
         read(fixed_landmarks=POINTS, moving_landmarks=bad)
 
 
