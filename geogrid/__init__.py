@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 from geogrid.errors import GeogridError, GeogridWarning
 
 if TYPE_CHECKING:
+    from geogrid.cloud_registration import CloudRegistration
     from geogrid.registration import Registration, register
 
-__all__ = ["GeogridError", "GeogridWarning", "Registration", "register"]
+__all__ = ["CloudRegistration", "GeogridError", "GeogridWarning", "Registration", "register"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,6 +17,10 @@ def __getattr__(name: str) -> Any:
         from geogrid import registration
 
         return getattr(registration, name)
+    if name == "CloudRegistration":
+        from geogrid import cloud_registration
+
+        return cloud_registration.CloudRegistration
     raise AttributeError(f"module 'geogrid' has no attribute {name!r}")
 
 

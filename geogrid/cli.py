@@ -20,7 +20,7 @@ IMAGE = click.Path(path_type=Path)
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace existing results.")
 COORDINATES = click.option(
     "--coordinates", type=click.Choice(["ras", "lps"]), default="ras", show_default=True,
-    help="Convention of the points in CSV files, world mm: ras (NIfTI, nibabel) or lps (ITK, ANTs, DICOM).",
+    help="Convention of points in CSV, PLY and VTK files, world mm: ras (NIfTI, nibabel) or lps (ITK, ANTs, DICOM).",
 )  # fmt: skip
 
 
@@ -60,6 +60,7 @@ def app(context: click.Context) -> None:
 @click.option("--fixed-landmarks", type=IMAGE, help="CSV of points in FIXED, for the target registration error.")
 @click.option("--moving-landmarks", type=IMAGE, help="CSV of the same points in MOVING, in the same order.")
 @COORDINATES
+@click.option("--feature", "features", multiple=True, help="Column of POINTS that partners share; may be given again.")
 @click.option("--fixed-mask", type=IMAGE, help="Where FIXED counts (not 0).")
 @click.option("--moving-mask", type=IMAGE, help="Where MOVING counts (not 0).")
 @click.option(
@@ -77,11 +78,14 @@ def app(context: click.Context) -> None:
 @click.option("--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 @OVERWRITE
 def register(fixed: Path, moving: Path, out: Path, quiet: bool, overwrite: bool, **options: Any) -> None:
-    """Register MOVING to FIXED and write images, transforms, metrics and a report into a folder."""
-    from geogrid.io import atomic_directory
-    from geogrid.registration import OUTPUTS, register
+    """Register MOVING to FIXED, images or points, and write results, transforms, metrics and a report into a folder.
 
-    with atomic_directory(out, overwrite, OUTPUTS) as folder, _progress(quiet) as progress:
+    Points are files of type .csv, .gii, .ply, .vtk, .vtp or .vtu, on both sides.
+    """
+    from geogrid.io import atomic_directory
+    from geogrid.registration import ALL_OUTPUTS, register
+
+    with atomic_directory(out, overwrite, ALL_OUTPUTS) as folder, _progress(quiet) as progress:
         result = register(fixed, moving, progress=progress, **options)
         progress("writing results", 1.0)
         result.write(folder)
@@ -108,11 +112,11 @@ def apply(
     displacement.nii.gz brings moving images to the fixed grid, inverse_displacement.nii.gz fixed images to the moving grid.
     Outside its grid a displacement is zero, as in ITK; what lands outside IMAGE is 0.
     """
-    from geogrid.io import as_image_file, atomic_file, read_displacement, read_labels, read_storage, write_image
-    from geogrid.transforms import DisplacementField, warp_image, warp_labels
+    from geogrid.io import as_image_file, atomic_file, read_labels, read_storage, write_image
+    from geogrid.transforms import read_transform, warp_image, warp_labels
 
     with atomic_file(_nifti_name(out), overwrite) as path:
-        field = DisplacementField(*read_displacement(displacement))
+        field = read_transform(displacement)
         labels = interpolation == "label"
         file = read_labels(image, name="image") if labels else as_image_file(image, name="image", nan_outside=nan_outside)
         target = read_storage(reference, name="reference")
@@ -129,29 +133,30 @@ def apply(
 @app.command("apply-points")
 @click.argument("displacement", type=IMAGE)
 @click.argument("points", type=IMAGE)
-@click.option("--out", type=IMAGE, required=True, help="CSV to write; other columns are kept.")
+@click.option("--out", type=IMAGE, required=True, help="CSV to write; other columns are kept. GIFTI points also as .gii.")
 @COORDINATES
 @click.option("--inverse", is_flag=True, help="Carry points the other way, by inverting DISPLACEMENT at each of them.")
 @OVERWRITE
 def apply_points(displacement: Path, points: Path, out: Path, coordinates: str, inverse: bool, overwrite: bool) -> None:
-    """Carry POINTS (CSV with columns x, y, z in world mm) by a DISPLACEMENT file.
+    """Carry POINTS (CSV with columns x, y, z in world mm; GIFTI, PLY, VTK) by a DISPLACEMENT file or a transform.json.
 
+    A transform.json carries FIXED points to moving space, and MOVING points to fixed space with --inverse, wherever they lie.
     displacement.nii.gz carries FIXED landmarks to the moving image, and inverse_displacement.nii.gz (or displacement.nii.gz
     with --inverse) carries MOVING landmarks to the fixed image. Points outside the displacement's grid stay where they are,
     as in ITK, and are counted on standard error.
     """
-    from geogrid.io import atomic_file, read_displacement, read_points, write_points
-    from geogrid.transforms import DisplacementField, carry_points
+    from geogrid.io import atomic_file, read_points, write_points
+    from geogrid.transforms import DisplacementField, carry_points, read_transform
 
     with atomic_file(out, overwrite) as path:
-        field = DisplacementField(*read_displacement(displacement))
-        table = read_points(points, coordinates=coordinates, dim=field.dim)  # type: ignore[arg-type]
-        carried = carry_points(field, table.points, inverse=inverse)
+        transform = read_transform(displacement)
+        table = read_points(points, coordinates=coordinates, dim=transform.dim)  # type: ignore[arg-type]
+        carried = carry_points(transform, table.points, inverse=inverse)
         write_points(path, table.with_points(carried.points), coordinates)  # type: ignore[arg-type]
     if carried.num_outside:
-        click.echo(
-            f"{carried.num_outside} of {len(table.points)} points lie outside the displacement's grid and stayed", err=True
-        )
+        dense = isinstance(transform, DisplacementField)
+        why = "lie outside the displacement's grid" if dense else "are not reached by the transform"
+        click.echo(f"{carried.num_outside} of {len(table.points)} points {why} and stayed", err=True)
 
 
 @app.command()
@@ -319,10 +324,14 @@ def _print_summary(metrics: dict[str, Any], out: Path) -> None:
     for name, stem, unit in (
         ("Dice", "dice_{}", ""), ("landmark error", "tre_{}_mm", " mm"), ("HD95", "hd95_{}_mm", " mm"),
         ("local correlation", "lncc_{}", ""), ("mutual information", "nmi_{}", ""), ("MIND difference", "mind_{}", ""),
+        ("Chamfer distance", "chamfer_{}_mm", " mm"),
     ):  # fmt: skip
         if stem.format("after") in metrics:
             table.add_row(name, *(f"{metrics[stem.format(moment)]:.3f}{unit}" for moment in ("before", "after")))
-    table.add_row("folding", "", f"{metrics['folding_percent']:.3f} %")
+    if "folding_percent" in metrics:
+        table.add_row("folding", "", f"{metrics['folding_percent']:.3f} %")
+    if "match_support" in metrics:
+        table.add_row("match support", "", f"{metrics['match_support']:.2f}")
     table.add_row("time", "", f"{metrics['seconds']:.1f} s")
     console = Console(highlight=False)
     console.print(table)

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from geogrid.errors import GeogridError
-from geogrid.io import ImageFile, as_image_file, read_displacement
+from geogrid.graph import knn
+from geogrid.io import ImageFile, as_image_file, is_point_source, read_displacement, read_points
 from geogrid.spatial import Grid, finest_scale
 from geogrid.spatial.pyramid import pool_factors
 
@@ -17,8 +18,10 @@ def describe(path: Path) -> list[tuple[str, str]]:
     """Names and values: shape, spacing, orientation, obliqueness, intensities, and what registration will do.
 
     Raises:
-        GeogridError: when the file is neither an image nor a displacement.
+        GeogridError: when the file is neither an image, a displacement nor a set of points.
     """
+    if is_point_source(path):
+        return describe_points(path)
     try:
         file = as_image_file(path, nan_outside=True)
     except GeogridError as error:
@@ -33,6 +36,25 @@ def describe(path: Path) -> list[tuple[str, str]]:
         ("intensities", _intensities(file)),
         ("registration", _plan(file.image.grid)),
     ]
+
+
+def describe_points(path: Path) -> list[tuple[str, str]]:
+    """Names and values: how many points, where they lie, how far apart, and what else is known of each."""
+    table = read_points(path)
+    points = table.points
+    low, high = points.min(0).values.tolist(), points.max(0).values.tolist()
+    distinct = points.unique(dim=0)
+    lines = [
+        ("file", str(path)),
+        ("kind", f"{len(points)} points, {points.shape[1]}-D"),
+        *((f"range of {axis}", f"{a:.4g} to {b:.4g} mm") for axis, a, b in zip("xyz", low, high, strict=False)),
+        ("features", ", ".join(table.feature_names) or "none"),
+        ("duplicates", str(len(points) - len(distinct))),
+    ]
+    if len(distinct) > 1:
+        gaps = (distinct[knn(distinct, distinct, 2).index[:, 1]] - distinct).norm(dim=1)
+        lines.append(("spacing", f"{float(gaps.median()):.4g} mm to the nearest neighbour, median"))
+    return lines
 
 
 def orientation(affine: torch.Tensor) -> str:

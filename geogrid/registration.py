@@ -15,7 +15,9 @@ import nibabel as nib
 import torch
 from torch import Tensor
 
+from geogrid.cloud_registration import CLOUD_OUTPUTS
 from geogrid.data import Pair, read_pair
+from geogrid.dispatch import points_too
 from geogrid.errors import GeogridError
 from geogrid.evaluation import evaluate, machine
 from geogrid.io import ImageFile, PointSource, Source, atomic_directory, to_nifti, write_displacement, write_image
@@ -46,6 +48,9 @@ OUTPUTS = (
     *("metrics.json", "report.html"),
 )
 """What :meth:`Registration.save` writes; ``warped_labels.nii.gz`` only with labels."""
+
+ALL_OUTPUTS = tuple(dict.fromkeys((*OUTPUTS, *CLOUD_OUTPUTS)))
+"""What the registration of images or of points writes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +167,7 @@ class Registration:
         )
 
 
+@points_too
 def register(
     fixed: Source | ImageFile,
     moving: Source | ImageFile,
@@ -182,7 +188,12 @@ def register(
     progress: Progress = no_progress,
     config: OptimizeConfig | None = None,
 ) -> Registration:
-    """Registers a moving image to a fixed one.
+    """Registers a moving image to a fixed one, or moving points to fixed ones.
+
+    Points may be a path (CSV, GIFTI, PLY, VTK), an array of 2 or 3 columns in mm, a ``PointCloud``, a PyG ``Data`` or a
+    PyTorch3D ``Pointclouds``, on both sides. Of them a :class:`~geogrid.CloudRegistration` comes back; labels, masks,
+    ``affine``, ``resolution`` and ``nan_outside`` are for images, and ``config`` is a :class:`~geogrid.optimize.PointsConfig`.
+    ``features``, for points only, names the further columns that partners share.
 
     Args:
         fixed: a path, a nibabel image, or an (array or tensor, affine) pair; the affine maps indices to world mm, RAS+.

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from geogrid.errors import GeogridError
 from geogrid.io.checks import suffix
-from geogrid.io.gifti import GIFTI_SUFFIXES, read_gifti
+from geogrid.io.gifti import GIFTI_SUFFIXES, read_gifti, write_gifti
 from geogrid.io.ply import PLY_SUFFIXES, read_ply
 from geogrid.io.vtk import VTK_SUFFIXES, read_vtk
 
-POINT_SUFFIXES = (".csv", ".txt", *GIFTI_SUFFIXES, *PLY_SUFFIXES, *VTK_SUFFIXES)
+TEXT_SUFFIXES = (".csv", ".txt")
+POINT_SUFFIXES = (*TEXT_SUFFIXES, *GIFTI_SUFFIXES, *PLY_SUFFIXES, *VTK_SUFFIXES)
 """Names of files that hold points end like this."""
 
 Coordinates = Literal["ras", "lps"]
@@ -37,6 +38,7 @@ class PointTable:
         features: ``(num_points, num_features)`` float64, the other columns that hold a finite number in every row; None when
             there are none.
         feature_names: their names.
+        surface: the GIFTI file that the points came from, whose triangles go along when they are written to another.
     """
 
     points: Tensor
@@ -45,6 +47,7 @@ class PointTable:
     columns: tuple[int, ...] = ()
     features: Tensor | None = None
     feature_names: tuple[str, ...] = ()
+    surface: Path | None = None
 
     def with_points(self, points: Tensor) -> PointTable:
         """The same table with other points, ``(num_points, dim)``; the other columns stay.
@@ -83,7 +86,9 @@ def read_points(path: str | Path, *, coordinates: Coordinates = "ras", dim: int 
         if kind in suffixes:
             stored, features = read(Path(path))
             table = _checked(stored, features, dim, path)
-            return replace(table, points=signed(table.points, "ras" if kind in GIFTI_SUFFIXES else coordinates))
+            if read is read_gifti:
+                return replace(table, surface=Path(path))
+            return replace(table, points=signed(table.points, coordinates))
     return _read_csv(Path(path), coordinates, dim)
 
 
@@ -147,12 +152,19 @@ def _finite_column(rows: tuple[tuple[str, ...], ...], number: int) -> NDArray[np
 def write_points(path: str | Path, table: PointTable, coordinates: Coordinates = "ras") -> None:
     """Writes a CSV table in the layout it was read in; points without one get the header x,y(,z) and their features.
 
-    Nothing is rounded.
+    Nothing is rounded. Points that were read from GIFTI can also be written to ``.gii``, with the triangles of that file.
 
     Raises:
-        GeogridError: when the file cannot be written.
+        GeogridError: when the file cannot be written, or its name asks for a format that is not written.
     """
     _check_coordinates(coordinates)
+    kind = suffix(Path(path))
+    if kind in GIFTI_SUFFIXES and table.surface is not None:
+        return write_gifti(Path(path), table.surface, table.points.numpy())
+    if kind in POINT_SUFFIXES and kind not in TEXT_SUFFIXES:
+        raise GeogridError(
+            f"{path}: points are written as .csv, or as .gii where they come from a GIFTI surface, not as {kind}"
+        )
     dim = table.points.shape[1]
     further = table.features.tolist() if table.features is not None else [[]] * len(table.points)
     rows = [list(row) for row in table.rows] or [[""] * dim + [repr(value) for value in values] for values in further]

@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -51,6 +52,12 @@ _EXPLANATIONS = {
 }
 
 
+_SLICES = (
+    "Slices run through the centre of mass of the fixed image's content; letters say what lies at each edge: the patient's "
+    "left and right (L, R), front and back (A, P), head and feet (S, I), or the two world axes of a 2-D image (x, y)."
+)
+
+
 def figures(contents: ReportContents) -> dict[str, Figure]:
     """The pictures of a report by name: overlay, difference, grid, jacobian, convergence."""
     return {
@@ -64,7 +71,7 @@ def figures(contents: ReportContents) -> dict[str, Figure]:
 
 def render_pictures(contents: ReportContents) -> dict[str, bytes]:
     """The pictures of a report as PNG files in memory, by the names of :func:`figures`."""
-    return {name: _png(figure) for name, figure in figures(contents).items()}
+    return {name: to_png(figure) for name, figure in figures(contents).items()}
 
 
 def render_report(contents: ReportContents, title: str, pictures: Mapping[str, bytes] | None = None) -> str:
@@ -78,13 +85,32 @@ def render_report(contents: ReportContents, title: str, pictures: Mapping[str, b
         pictures: from :func:`render_pictures`, where they exist already.
     """
     pictures = render_pictures(contents) if pictures is None else pictures
+    return render_page(title, contents.metrics, pictures, _EXPLANATIONS, _SLICES)
+
+
+def render_page(
+    title: str,
+    metrics: Mapping[str, Any],
+    pictures: Mapping[str, bytes],
+    explanations: Mapping[str, tuple[str, str]],
+    note: str,
+) -> str:
+    """One HTML page of metrics and pictures.
+
+    Args:
+        title: heading of the page; any text.
+        metrics: as written to ``metrics.json``.
+        pictures: PNG files by name, in the order in which they are shown.
+        explanations: heading and text by the same names.
+        note: last line of the page.
+    """
     template = files("geogrid.report").joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     shown = [
-        {"name": name, "heading": _EXPLANATIONS[name][0], "text": _EXPLANATIONS[name][1], "data": _base64(png)}
+        {"name": name, "heading": explanations[name][0], "text": explanations[name][1], "data": _base64(png)}
         for name, png in pictures.items()
     ]
-    return environment.from_string(template).render(title=title, tables=metric_tables(contents.metrics), pictures=shown)
+    return environment.from_string(template).render(title=title, tables=metric_tables(metrics), pictures=shown, note=note)
 
 
 def write_pictures(contents: ReportContents, folder: Path | str, pictures: Mapping[str, bytes] | None = None) -> list[Path]:
@@ -107,7 +133,7 @@ def write_pictures(contents: ReportContents, folder: Path | str, pictures: Mappi
     return written
 
 
-def _png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
     """The figure as a PNG; a heavy one is brought down to 256 colours, a third of the size and hard to tell from it."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

@@ -12,6 +12,8 @@ from typing import Any
 _UNITS = {"mm": "mm", "percent": "%", "mb": "MB", "seconds": "s"}
 _NAMES = {
     "dice": "Dice, mean over labels",
+    "chamfer": "Chamfer distance",
+    "hausdorff": "Hausdorff distance",
     "tre": "Target registration error",
     "endpoint_error": "Endpoint error",
     "hd95": "Hausdorff distance, 95th percentile",

@@ -2,8 +2,10 @@
 
 from geogrid.transforms.affine import AffineTransform
 from geogrid.transforms.batch import StepBatch, TrajectoryBatch
+from geogrid.transforms.carry import CarriedPoints, InverseTransform, carry_points
 from geogrid.transforms.displacement import Composition, DisplacementField, compose, to_displacement
-from geogrid.transforms.inverse import CarriedPoints, Inverse, carry_points, fit_affine, invert, invert_points
+from geogrid.transforms.files import read_transform, write_transform
+from geogrid.transforms.inverse import Inverse, fit_affine, invert, invert_points
 from geogrid.transforms.jacobian import jacobian_determinant
 from geogrid.transforms.kernel import KernelTransform
 from geogrid.transforms.levels import LevelDisplacement, own_displacement_lengths, own_displacements
@@ -17,6 +19,7 @@ __all__ = [
     "Composition",
     "DisplacementField",
     "Inverse",
+    "InverseTransform",
     "KernelTransform",
     "LevelDisplacement",
     "Step",
@@ -32,7 +35,9 @@ __all__ = [
     "jacobian_determinant",
     "own_displacement_lengths",
     "own_displacements",
+    "read_transform",
     "to_displacement",
     "warp_image",
     "warp_labels",
+    "write_transform",
 ]

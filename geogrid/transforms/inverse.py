@@ -155,33 +155,3 @@ def _coarse_inverse(transform: Transform, grid: Grid, affine: AffineTransform, d
     points = cells.points(device)
     moved = (invert_points(transform, points, affine).points - points).T.reshape(grid.dim, *cells.shape)
     return inherit(moved, cells, grid).flatten(1).T
-
-
-@dataclass(frozen=True, eq=False)
-class CarriedPoints:
-    """Points carried by a displacement field.
-
-    Args:
-        points: ``(num_points, dim)`` world mm, where they are now.
-        num_outside: how many lie outside the field's grid (with ``inverse``: come from outside) and stayed where they were.
-    """
-
-    points: Tensor
-    num_outside: int
-
-
-def carry_points(field: DisplacementField, points: Tensor, inverse: bool = False, tolerance: float = 0.01) -> CarriedPoints:
-    """Carries points by a field or, with ``inverse``, finds the points that the field carries there.
-
-    Args:
-        field: fixed points to moving space.
-        points: ``(num_points, dim)`` world mm.
-        inverse: carry moving points to fixed space instead.
-        tolerance: a point whose inverse misses by more than this many mm counts as outside.
-    """
-    if not inverse:
-        return CarriedPoints(field(points), int((~field.contains(points)).sum()))
-    smooth = DisplacementField(field.displacement.to(points), field.grid, outside="extend")
-    found = invert_points(smooth, points, fit_affine(smooth, field.grid), tolerance=min(1e-4, tolerance))
-    known = field.contains(found.points) & (found.residual <= tolerance)
-    return CarriedPoints(torch.where(known[:, None], found.points, points), int((~known).sum()))
