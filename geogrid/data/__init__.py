@@ -5,7 +5,7 @@ from geogrid.data.batches import Landmarks, PairBatch, collate_pairs
 from geogrid.data.mnist import Digits, DigitSplit, mnist, same_digit_pairs
 from geogrid.data.pair import Pair, read_pair
 from geogrid.data.point_pairs import PointPair, PointPairConfig, random_point_pair
-from geogrid.data.samples import mni152, mni152_tissues
+from geogrid.data.samples import fsaverage5, mni152, mni152_tissues
 from geogrid.data.scanner import Scan, simulate_scan
 from geogrid.data.synthetic import (
     ContrastConfig,
@@ -47,6 +47,7 @@ __all__ = [
     "WorldConfig",
     "collate_pairs",
     "deformation_kind",
+    "fsaverage5",
     "mni152",
     "mni152_tissues",
     "mnist",

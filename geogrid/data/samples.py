@@ -1,14 +1,15 @@
-"""Real images that come inside packages, so that everything can be tried without a download."""
+"""Real images and surfaces that come inside packages, so that everything can be tried without a download."""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from geogrid.errors import GeogridError
-from geogrid.io import ImageFile, as_image_file, read_labels, read_mask
+from geogrid.io import ImageFile, as_image_file, read_labels, read_mask, read_points
 
 
 def mni152(resolution: int = 1) -> ImageFile:
@@ -35,10 +36,27 @@ def mni152_tissues(resolution: int = 1) -> ImageFile:
     return read_labels((labels, gray.image.grid.affine), name="MNI152 tissues")
 
 
+def fsaverage5(half: Literal["left", "right"] = "left", surface: Literal["pial", "white"] = "pial") -> Tensor:
+    """Points of FreeSurfer's average cortical surface, ``(10242, 3)`` float64 in mm, RAS+, from nilearn.
+
+    Args:
+        half: of the brain.
+        surface: the outer (pial) or inner (white) one.
+
+    Raises:
+        GeogridError: without nilearn.
+
+    Example:
+        >>> fsaverage5("left").shape
+        torch.Size([10242, 3])
+    """
+    return read_points(_nilearn().fetch_surf_fsaverage("fsaverage5")[f"{surface}_{half}"]).points
+
+
 def _nilearn() -> Any:
     try:
         return importlib.import_module("nilearn.datasets")
     except ImportError as error:
         raise GeogridError(
-            "the MNI152 template comes with nilearn, which is not installed; pip install 'geogrid[demo]'"
+            "the MNI152 template and fsaverage5 come with nilearn, which is not installed; pip install 'geogrid[demo]'"
         ) from error
