@@ -8,7 +8,7 @@ PYTORCH3D := .venv-pytorch3d
 PIP_FLAGS := -qq --disable-pip-version-check --no-input
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
-BACKEND_TESTS := -q -m backend tests/graph tests/io/test_exchange.py $(wildcard tests/nn/test_propagate*.py)
+BACKEND_TESTS := -q -m backend tests/graph tests/io/test_exchange.py tests/test_register_points.py $(wildcard tests/nn/test_propagate*.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-backends lint format types contracts docs notebooks bench clean
