@@ -75,7 +75,7 @@ def concatenate(clouds: list[PointCloud]) -> PointCloud:
 def _pool_stack(cloud: PointCloud, factors: tuple[int, ...]) -> PointCloud:
     if max(factors) == 1:
         return cloud
-    measure = _cell_sums(cloud.to_lattice(cloud.measure[:, None]), factors)
+    measure = _cell_sums(cloud.to_lattice(cloud.measure[:, None].double()), factors).to(cloud.measure.dtype)
     grids: list[Grid] = for_each_distinct(cloud.lattices, lambda grid: grid.pool(factors))
     pooled = PointCloud.on_lattices(grids, device=cloud.pos.device)
     x = None
