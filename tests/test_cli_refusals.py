@@ -374,7 +374,7 @@ def field(scans: Path) -> Path:
         ("apply-points u.nii.gz fixed.csv --out moving.csv", ["moving.csv", "exists", "--overwrite"]),
         ("apply-points u.nii.gz fixed.csv --out a.csv --coordinates ijk", ["--coordinates", "'ijk'"]),
         ("info none.nii.gz", ["none.nii.gz", "no such file"]),
-        ("info fixed.csv", ["fixed.csv", "not an image file"]),
+        ("info notes.txt", ["notes.txt", "not an image file"]),
         ("info constant.nii.gz", ["constant.nii.gz", "every voxel is 7"]),
     ],
 )
@@ -382,6 +382,7 @@ def test_the_other_commands(refuses: Refusal, scans: Path, command: str, words: 
     write(scans / "slice.nii.gz", noise((20, 22)), np.eye(4))
     write(scans / "constant.nii.gz", np.full(GRID.shape, 7, "f4"))
     (scans / "flat.csv").write_text("x,y\n1,2\n")
+    (scans / "notes.txt").write_text("to do\n")
     refuses(command, *words)
 
 
