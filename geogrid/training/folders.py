@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import permutations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -20,7 +17,7 @@ from geogrid.io.nifti import NIFTI_SUFFIXES
 from geogrid.spatial import Grid, Image, PointCloud, scale_intensities
 from geogrid.spatial.intensity import content_box
 from geogrid.spatial.pyramid import pool_values
-from geogrid.training.draws import shuffled_place
+from geogrid.training.file_pairs import FilePairs
 from geogrid.transforms import AffineTransform, warp_image, warp_labels
 
 IMAGE_ENDINGS = tuple(ending for ending in (*NIFTI_SUFFIXES, *ITK_SUFFIXES) if not ending.startswith(".img"))
@@ -97,12 +94,11 @@ class ImagePairs:
     """
 
     def __init__(self, config: ImagesConfig, seed: int) -> None:
-        self.config, self.seed = config, seed
-        self.files = listed_files(Path(config.folder), config.pattern, IMAGE_ENDINGS, "images")
+        self.config = config
+        self.pairs = FilePairs(config, IMAGE_ENDINGS, "images", self._read, seed)
+        self.files = self.pairs.files
         self.labels = _beside(self.files, config.labels, IMAGE_ENDINGS, "labels")
         self.landmarks = _beside(self.files, config.landmarks, (".csv",), "landmarks")
-        self.pairs = list(permutations(self.files, 2)) if config.pairs is None else listed_pairs(config.pairs, self.files)
-        self.subject = lru_cache(config.keep)(self._read)
 
     @property
     def num_pairs(self) -> int:
@@ -111,8 +107,7 @@ class ImagePairs:
 
     def draw(self, number: int) -> PairBatch:
         """The pair of a number."""
-        names = self.pairs[shuffled_place(number, self.num_pairs, self.seed)]
-        fixed, moving = (self.subject(name) for name in names)
+        names, fixed, moving = self.pairs.draw(number)
         if fixed.cloud.dim != moving.cloud.dim:
             raise GeogridError(f"{names[0]}, {names[1]}: expected images of one dimension, got 2-D and 3-D")
         return PairBatch(
@@ -182,20 +177,6 @@ def _grid_around(middle: Tensor, frame: Tensor, spacing: Tensor, shape: tuple[in
     return Grid(shape, affine)
 
 
-def listed_files(folder: Path, pattern: str, endings: tuple[str, ...], what: str) -> dict[str, Path]:
-    """Files of a folder by name, two at least.
-
-    Raises:
-        GeogridError: when there is no folder, or are not two files.
-    """
-    if not folder.is_dir():
-        raise GeogridError(f"{folder}: expected a folder of {what}, got {'a file' if folder.exists() else 'nothing there'}")
-    found = {path.name: path for path in sorted(folder.glob(pattern)) if path.name.lower().endswith(endings)}
-    if len(found) < 2:
-        raise GeogridError(f"{folder}: expected at least two {what} ({pattern}; {' '.join(endings)}), got {len(found)}")
-    return found
-
-
 def stem_of(name: str) -> str:
     """A file's name without its suffix, ``.nii.gz`` being one."""
     for ending in sorted((*IMAGE_ENDINGS, ".csv"), key=len, reverse=True):
@@ -215,26 +196,6 @@ def _beside(files: dict[str, Path], folder: str | None, endings: tuple[str, ...]
         if stem_of(name) not in there:
             raise GeogridError(f"{folder}: expected {what} of {path} called {stem_of(name)}{endings[0]}, got none")
     return {name: there[stem_of(name)] for name in files}
-
-
-def listed_pairs(table: str, files: dict[str, Path]) -> list[tuple[str, str]]:
-    """The pairs of a CSV table with the columns fixed and moving.
-
-    Raises:
-        GeogridError: naming the line whose file is not there.
-    """
-    try:
-        with Path(table).open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True))
-    except (OSError, UnicodeDecodeError) as error:
-        raise GeogridError(f"{table}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
-    if not rows or not {"fixed", "moving"} <= set(rows[0]):
-        raise GeogridError(f"{table}: expected a CSV table with the columns fixed,moving and at least one pair")
-    for line, row in enumerate(rows, 2):
-        for side in ("fixed", "moving"):
-            if row[side] not in files:
-                raise GeogridError(f"{table}, line {line}: {side}: no file {row[side]} in the folder")
-    return [(row["fixed"], row["moving"]) for row in rows]
 
 
 def _paired(names: tuple[str, str], fixed: Tensor | None, moving: Tensor | None) -> Landmarks | None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import permutations
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -14,9 +11,9 @@ from geogrid.data import PairBatch
 from geogrid.errors import GeogridError
 from geogrid.graph import point_volumes
 from geogrid.io import read_points
+from geogrid.io.points import POINT_SUFFIXES
 from geogrid.spatial import PointCloud
-from geogrid.training.draws import shuffled_place
-from geogrid.training.folders import listed_files, listed_pairs
+from geogrid.training.file_pairs import FilePairs
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class PointsConfig:
     Every point has one feature, the number 1, so that only where points are tells them apart.
 
     Args:
-        folder: of CSV tables of points in world mm.
+        folder: of point files in world mm (CSV, GIFTI, PLY, VTK).
         pairs: CSV table with the columns ``fixed`` and ``moving``, names of files in the folder; default all pairs.
         pattern: of the names of the files.
         coordinates: ``ras`` or ``lps``.
@@ -61,10 +58,8 @@ class PointPairs:
     """
 
     def __init__(self, config: PointsConfig, seed: int) -> None:
-        self.config, self.seed = config, seed
-        self.files = listed_files(Path(config.folder), config.pattern, (".csv",), "point sets")
-        self.pairs = list(permutations(self.files, 2)) if config.pairs is None else listed_pairs(config.pairs, self.files)
-        self.subject = lru_cache(config.keep)(self._read)
+        self.config = config
+        self.pairs = FilePairs(config, POINT_SUFFIXES, "point sets", self._read, seed)
 
     @property
     def num_pairs(self) -> int:
@@ -73,8 +68,7 @@ class PointPairs:
 
     def draw(self, number: int) -> PairBatch:
         """The pair of a number."""
-        names = self.pairs[shuffled_place(number, self.num_pairs, self.seed)]
-        fixed, moving = (self.subject(name) for name in names)
+        names, fixed, moving = self.pairs.draw(number)
         if fixed.dim != moving.dim:
             raise GeogridError(f"{names[0]}, {names[1]}: expected points of one dimension, got 2-D and 3-D")
         if not self.config.corresponding:
@@ -87,6 +81,6 @@ class PointPairs:
         return PairBatch(fixed, moving, displacement=moving.pos - fixed.pos)
 
     def _read(self, name: str) -> PointCloud:
-        pos = read_points(self.files[name], coordinates=self.config.coordinates).points.float()
+        pos = read_points(self.pairs.files[name], coordinates=self.config.coordinates).points.float()
         measure = point_volumes(pos, dimension=pos.shape[1]).measure
         return PointCloud.from_points(pos, measure, torch.ones_like(pos[:, :1]))
