@@ -29,7 +29,7 @@ from geogrid.spatial import PointCloud, to_cloud, to_images
 from geogrid.spatial.sampling import sample_cloud
 from geogrid.transforms import DisplacementField, StepBatch, TrajectoryBatch, own_displacement_lengths
 
-LOSS = TrajectoryLossConfig(diffusion=0.03, folding=1.25, level_weights=(1.0, 0.3, 0.3))
+LOSS = TrajectoryLossConfig(diffusion=0.03, folding=1.5, level_weights=(1.0, 0.3, 0.3))
 STEPS, BATCH, RATE = 1800, 16, 1e-2
 
 

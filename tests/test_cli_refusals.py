@@ -374,7 +374,7 @@ def field(scans: Path) -> Path:
         ("apply-points u.nii.gz fixed.csv --out moving.csv", ["moving.csv", "exists", "--overwrite"]),
         ("apply-points u.nii.gz fixed.csv --out a.csv --coordinates ijk", ["--coordinates", "'ijk'"]),
         ("info none.nii.gz", ["none.nii.gz", "no such file"]),
-        ("info notes.txt", ["notes.txt", "not an image file"]),
+        ("info notes.txt", ["notes.txt", "no points", "one point per line"]),
         ("info constant.nii.gz", ["constant.nii.gz", "every voxel is 7"]),
     ],
 )
