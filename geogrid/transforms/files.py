@@ -11,6 +11,7 @@ from torch import Tensor
 
 from geogrid.errors import GeogridError
 from geogrid.io import read_displacement
+from geogrid.io.checks import check_readable
 from geogrid.transforms.affine import AffineTransform
 from geogrid.transforms.displacement import DisplacementField
 from geogrid.transforms.kernel import KernelTransform
@@ -68,11 +69,8 @@ def _numbers(values: Any) -> Tensor:
 
 
 def _read_json(path: Path) -> Any:
+    check_readable(path, str(path))
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise GeogridError(f"{path}: no such file; check the path") from None
-    except OSError as error:
-        raise GeogridError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
     except ValueError:
         raise GeogridError(f"{path}: not a JSON file; expected a transform.json as geogrid writes it") from None
