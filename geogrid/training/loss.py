@@ -16,6 +16,9 @@ from geogrid.spatial import PointCloud
 from geogrid.spatial.sampling import sample_cloud
 from geogrid.transforms import StepBatch, TrajectoryBatch
 
+SMALL_SHARE = 1e-3
+"""Cells of which less than this share is inside count for nothing, and their mean is not divided by less."""
+
 
 @dataclass(frozen=True)
 class LossConfig:
@@ -25,6 +28,7 @@ class LossConfig:
         trajectory: the image term and the smoothness terms, with a weight per level.
         image: weight of the dissimilarity of the images.
         displacement: weight of the error of the displacement, in units of each level's scale.
+        inside: whether that error counts only where the fixed labels are above 0; what the background does cannot be seen.
         dice: weight of one minus the soft Dice of the labels.
         landmarks: weight of the distance of landmarks, in units of each level's scale.
 
@@ -35,6 +39,7 @@ class LossConfig:
     trajectory: TrajectoryLossConfig = field(default_factory=TrajectoryLossConfig)
     image: float = 1.0
     displacement: float = 0.0
+    inside: bool = False
     dice: float = 0.0
     landmarks: float = 0.0
 
@@ -92,7 +97,9 @@ class PairLoss:
             terms["smoothness"] = self.images.smoothness(step)
         if config.displacement:
             truth = known.fixed("displacement", step.level)
-            error = displacement_loss(step.displacement, features(truth), truth.measure, step.scale, truth.batch)
+            share = features(known.fixed("inside", step.level))
+            target, measure = features(truth) / share.clamp_min(SMALL_SHARE), truth.measure * share[:, 0]
+            error = displacement_loss(step.displacement, target, measure, step.scale, truth.batch)
             terms["displacement"] = config.displacement * error
         if config.dice:
             fixed, moving = known.fixed("labels", step.level), known.moving("labels", step.level)
@@ -117,7 +124,10 @@ class _Known:
         if config.image:
             parts[0]["image"], parts[1]["image"] = (features(cloud) for cloud in batch.scored)
         if config.displacement and batch.displacement is not None:
-            parts[0]["displacement"] = batch.displacement
+            inside = torch.ones_like(batch.displacement[:, :1])
+            if config.inside and batch.fixed_labels is not None:
+                inside = (batch.fixed_labels > 0)[:, None].to(inside)
+            parts[0]["displacement"], parts[0]["inside"] = inside * batch.displacement, inside
         if config.dice and batch.fixed_labels is not None and batch.moving_labels is not None:
             parts[0]["labels"], parts[1]["labels"] = one_hot(batch.fixed_labels, batch.moving_labels)
         pooled = [_pooled(trajectory, cloud, part) for cloud, part in zip((batch.fixed, batch.moving), parts, strict=True)]
@@ -179,7 +189,8 @@ def carried_landmarks(step: StepBatch, landmarks: Landmarks) -> Tensor:
 
 
 def _check_known(config: LossConfig, batch: PairBatch) -> None:
-    for name, known in (("displacement", batch.displacement), ("dice", batch.fixed_labels), ("landmarks", batch.landmarks)):
+    needs = {"displacement": batch.displacement, "inside": batch.fixed_labels, "dice": batch.fixed_labels}
+    for name, known in (needs | {"landmarks": batch.landmarks}).items():
         if getattr(config, name) and known is None:
-            what = {"displacement": "a known displacement", "dice": "labels", "landmarks": "landmarks"}[name]
+            what = {"displacement": "a known displacement", "landmarks": "landmarks"}.get(name, "labels")
             raise GeogridError(f"loss: {name} has a weight, expected pairs with {what}, got pairs without; set it to 0")
