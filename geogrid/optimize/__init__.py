@@ -3,15 +3,18 @@
 from geogrid.optimize.affine import AffineConfig, register_affine
 from geogrid.optimize.history import HistoryEntry
 from geogrid.optimize.instance import InstanceConfig, optimize_displacement
+from geogrid.optimize.learned import LearnedConfig, register_learned
 from geogrid.optimize.points import PointRegistration, PointsConfig, register_points
 
 __all__ = [
     "AffineConfig",
     "HistoryEntry",
     "InstanceConfig",
+    "LearnedConfig",
     "PointRegistration",
     "PointsConfig",
     "optimize_displacement",
     "register_affine",
+    "register_learned",
     "register_points",
 ]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from geogrid.losses.similarity import GAINS, ImageLoss, Similarity, similarity_loss
 from geogrid.optimize.history import HistoryEntry
+from geogrid.optimize.starts import about, moments, rotation
 from geogrid.optimize.threads import threads_for
 from geogrid.spatial import Grid, Image, pool_image
 from geogrid.spatial.pyramid import pool_factors
@@ -124,7 +125,7 @@ class _Level:
         self.config = config
         grid = self.fixed.grid
         weights = None if weight is None else pool_image(weight, scale).data
-        self.losses = _losses(similarity, self.fixed, weights, scale, config, wide)
+        self.losses = search_losses(similarity, self.fixed, weights, scale, config, wide)
         axis_scale, axis_shift = normalization(self.moving.grid.shape)
         normalize = torch.eye(grid.dim + 1, dtype=torch.float64)
         normalize[:-1, :-1], normalize[:-1, -1] = torch.diag(axis_scale), axis_shift
@@ -176,7 +177,7 @@ class _Level:
         return better if self.loss_of(better) <= self.loss_of(start) else start
 
 
-def _losses(
+def search_losses(
     similarity: Similarity, fixed: Image, weight: Tensor | None, scale: float, config: AffineConfig, wide: bool
 ) -> list[tuple[float, ImageLoss]]:
     """The similarity and its wide look, with their gains; ``nmi`` looks at the whole image, and does so for ``mind`` too."""
@@ -190,7 +191,7 @@ def _losses(
 def _motion(turn: Tensor, shift: Tensor, stretch: Tensor, center: Tensor) -> Tensor:
     """A turn (rotation vector), a symmetric stretch (logarithm) and a shift in mm about a center, as a homogeneous matrix."""
     dim = len(center)
-    linear = _exponential_of_skew(turn, dim)
+    linear = rotation(turn, dim)
     if len(stretch):
         rows, columns = torch.triu_indices(dim, dim)
         upper = torch.zeros(dim, dim, dtype=torch.float64).index_put((rows, columns), stretch)
@@ -199,13 +200,6 @@ def _motion(turn: Tensor, shift: Tensor, stretch: Tensor, center: Tensor) -> Ten
     return matrix.index_put(
         (torch.arange(dim)[:, None], torch.arange(dim + 1)), torch.cat([linear, (center + shift - linear @ center)[:, None]], 1)
     )
-
-
-def _exponential_of_skew(turn: Tensor, dim: int) -> Tensor:
-    rows, columns = torch.triu_indices(dim, dim, offset=1)
-    upper = torch.zeros(dim, dim, dtype=torch.float64).index_put((rows, columns), turn)
-    rotation: Tensor = torch.linalg.matrix_exp(upper - upper.T)
-    return rotation
 
 
 def _search(level: _Level, config: AffineConfig) -> AffineTransform:
@@ -219,28 +213,12 @@ def _search(level: _Level, config: AffineConfig) -> AffineTransform:
 
 def _starts(fixed: Image, moving: Image, angles: tuple[float, ...]) -> list[AffineTransform]:
     dim = fixed.dim
-    (fixed_center, fixed_axes), (moving_center, moving_axes) = _moments(fixed), _moments(moving)
+    (fixed_center, fixed_axes), (moving_center, moving_axes) = moments(fixed), moments(moving)
     turns = [torch.eye(dim, dtype=torch.float64)]
     for plane in torch.eye(dim * (dim - 1) // 2, dtype=torch.float64):
-        turns += [_exponential_of_skew(plane * math.radians(sign * angle), dim) for angle in angles for sign in (1, -1)]
+        turns += [rotation(plane * math.radians(sign * angle), dim) for angle in angles for sign in (1, -1)]
     for signs in torch.cartesian_prod(*[torch.tensor([1.0, -1.0], dtype=torch.float64)] * dim):
         turn = moving_axes @ torch.diag(signs) @ fixed_axes.T
         if torch.linalg.det(turn) > 0:
             turns.append(turn)
-    return [AffineTransform.identity(dim), *(_about(turn, fixed_center, moving_center) for turn in turns)]
-
-
-def _about(linear: Tensor, fixed_center: Tensor, moving_center: Tensor) -> AffineTransform:
-    matrix = torch.eye(len(fixed_center) + 1, dtype=torch.float64)
-    matrix[:-1, :-1], matrix[:-1, -1] = linear, moving_center - linear @ fixed_center
-    return AffineTransform(matrix)
-
-
-def _moments(image: Image) -> tuple[Tensor, Tensor]:
-    """Intensity-weighted centre ``(dim,)`` in mm and principal axes ``(dim, dim)`` as columns, shortest first."""
-    points = image.grid.points().double()
-    weight = image.data.reshape(-1, 1).cpu().double().clamp_min(0)
-    weight = weight / weight.sum().clamp_min(1e-12)
-    center = (weight * points).sum(0)
-    spread = (weight * (points - center)).T @ (points - center)
-    return center, torch.linalg.eigh(spread).eigenvectors
+    return [AffineTransform.identity(dim), *(about(turn, fixed_center, moving_center) for turn in turns)]

@@ -9,9 +9,11 @@ import torch
 
 from geogrid.losses import Objective, ObjectiveConfig
 from geogrid.losses.similarity import Similarity
+from geogrid.models import GeoReg
 from geogrid.optimize.affine import AffineConfig, AffineKind, register_affine
 from geogrid.optimize.history import HistoryEntry, Progress, no_progress, part_of
 from geogrid.optimize.instance import InstanceConfig, num_levels, optimize_displacement
+from geogrid.optimize.learned import LearnedConfig, register_learned
 from geogrid.spatial import Grid, Image, finest_scale
 from geogrid.spatial.intensity import content_box, grow_box, on_dark_background
 from geogrid.transforms import AffineTransform, Trajectory
@@ -33,6 +35,7 @@ class OptimizeConfig:
         affine_config: settings of the affine stage.
         objective: weights of the deformable stage.
         instance: settings of the deformable stage.
+        learned: settings of the learned start.
     """
 
     affine: AffineKind = "auto"
@@ -42,6 +45,7 @@ class OptimizeConfig:
     affine_config: AffineConfig = field(default_factory=AffineConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     instance: InstanceConfig = field(default_factory=InstanceConfig)
+    learned: LearnedConfig = field(default_factory=LearnedConfig)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +56,16 @@ class Solution:
         trajectory: every intermediate transform.
         history: the loss along the way.
         domain: the part of the fixed grid that was looked at; beyond it the border displacement goes on.
-        start: ``headers``, ``rigid`` or ``affine``: which start was kept.
+        start: ``headers``, ``rigid``, ``affine`` or ``learned``: which start was kept.
+        losses: of every start that was tried, the loss after the coarse levels of the optimisation, all at one scale and on
+            one mask; the lowest was kept.
     """
 
     trajectory: Trajectory
     history: list[HistoryEntry]
     domain: Grid
     start: str
+    losses: dict[str, float]
 
 
 def optimize_pair(
@@ -68,8 +75,12 @@ def optimize_pair(
     fixed_weight: Image | None = None,
     moving_weight: Image | None = None,
     progress: Progress = no_progress,
+    model: GeoReg | None = None,
 ) -> Solution:
-    """Registers a pair: affine start, then the displacement of points, coarse to fine.
+    """Registers a pair: a start, then the displacement of points, coarse to fine.
+
+    Starts are the affine one, the headers, and what a trained model makes of the pair. From each the coarse levels are
+    optimised; the one that ends best goes on.
 
     Args:
         fixed: intensities scaled to [0, 1] (:func:`geogrid.spatial.intensity.scale_intensities`).
@@ -78,6 +89,7 @@ def optimize_pair(
         fixed_weight: weight in [0, 1] of each fixed point (a mask); default 1.
         moving_weight: weight in [0, 1] of each moving point; default 1.
         progress: told what is being done and the fraction of the work that is finished.
+        model: trained, of one feature per point, on the device of the images; default none.
     """
     config = config or OptimizeConfig()
     if config.similarity != "lncc":
@@ -85,24 +97,29 @@ def optimize_pair(
     scale = config.scale or finest_scale(fixed.grid, moving.grid)
     progress("affine start", 0.0)
     affine, history = register_affine(fixed, moving, config.affine, fixed_weight, config.affine_config, config.similarity)
-    starts = {"headers" if config.affine == "none" else config.affine.replace("auto", "affine"): affine}
+    starts = {"headers" if config.affine == "none" else config.affine.replace("auto", "affine"): Trajectory(affine, ())}
     if config.affine == "auto":
-        starts["headers"] = AffineTransform.identity(fixed.dim)
-    fixed, fixed_weight = _cropped(fixed, moving, list(starts.values()), fixed_weight, config.margin * scale)
+        starts["headers"] = Trajectory(AffineTransform.identity(fixed.dim), ())
+    if model is not None:
+        progress("learned start", 0.1)
+        starts["learned"] = register_learned(model, fixed, moving, config.similarity, fixed_weight, config.learned)
+    affines = [trajectory.start for trajectory in starts.values()]
+    fixed, fixed_weight = _cropped(fixed, moving, affines, fixed_weight, config.margin * scale)
     objective = Objective(fixed, moving, scale, config.objective, fixed_weight, moving_weight, config.similarity)
     levels = list(range(num_levels(fixed.grid, scale, config.instance) - 1, -1, -1))
     num_coarse = max(1, len(levels) - 2)
-    candidates = {}
+    candidates, losses = {}, {}
     for number, (name, start) in enumerate(starts.items()):
         share = part_of(progress, 0.15 + 0.1 * number / len(starts), 0.1 / len(starts))
-        candidates[name] = optimize_displacement(objective, Trajectory(start, ()), levels[:num_coarse], config.instance, share)
-    best = min(candidates, key=lambda name: min(e.loss for e in candidates[name][1] if e.level == levels[num_coarse - 1]))
+        candidates[name] = optimize_displacement(objective, start, levels[:num_coarse], config.instance, share)
+        losses[name] = min(entry.loss for entry in candidates[name][1] if entry.level == levels[num_coarse - 1])
+    best = min(losses, key=losses.__getitem__)
     trajectory, coarse_history = candidates[best]
     trajectory, fine_history = optimize_displacement(
         objective, trajectory, levels[num_coarse:], config.instance, part_of(progress, 0.25, 0.75)
     )
     progress("deformable", 1.0)
-    return Solution(trajectory, [*history, *coarse_history, *fine_history], fixed.grid, best)
+    return Solution(trajectory, [*history, *coarse_history, *fine_history], fixed.grid, best, losses)
 
 
 def _cropped(

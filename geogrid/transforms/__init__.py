@@ -5,7 +5,8 @@ from geogrid.transforms.batch import StepBatch, TrajectoryBatch
 from geogrid.transforms.carry import CarriedPoints, InverseTransform, carry_points
 from geogrid.transforms.displacement import Composition, DisplacementField, compose, to_displacement
 from geogrid.transforms.files import read_transform, write_transform
-from geogrid.transforms.inverse import Inverse, fit_affine, invert, invert_points
+from geogrid.transforms.fit import affine_between, fit_affine
+from geogrid.transforms.inverse import Inverse, invert, invert_points
 from geogrid.transforms.jacobian import jacobian_determinant
 from geogrid.transforms.kernel import KernelTransform
 from geogrid.transforms.levels import LevelDisplacement, own_displacement_lengths, own_displacements
@@ -27,6 +28,7 @@ __all__ = [
     "Trajectory",
     "TrajectoryBatch",
     "Transform",
+    "affine_between",
     "carry_points",
     "compose",
     "fit_affine",

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from geogrid.transforms.displacement import DisplacementField
-from geogrid.transforms.inverse import fit_affine, invert_points
+from geogrid.transforms.fit import fit_affine
+from geogrid.transforms.inverse import invert_points
 from geogrid.transforms.kernel import KernelTransform
 
 

@@ -12,6 +12,7 @@ from geogrid.spatial import Grid
 from geogrid.spatial.lattice import inherit
 from geogrid.transforms.affine import AffineTransform
 from geogrid.transforms.displacement import DisplacementField
+from geogrid.transforms.fit import fit_affine
 from geogrid.transforms.transform import Transform
 
 COARSE = 4
@@ -29,23 +30,6 @@ class Inverse:
 
     points: Tensor
     residual: Tensor
-
-
-def fit_affine(transform: Transform, grid: Grid, per_axis: int = 9) -> AffineTransform:
-    """The affine map nearest to a transform, in the least-squares sense over a coarse lattice that spans a grid.
-
-    Of the maps that are equally near (a grid of one slice leaves a direction open) it is the one that moves least.
-    """
-    axes = [torch.linspace(0, n - 1, min(n, per_axis), dtype=torch.float64) for n in grid.shape]
-    points = grid.index_to_world(torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, grid.dim))
-    moved = transform(points.float()).double() - points
-    center = points.mean(0)
-    known = torch.cat([points - center, torch.ones(len(points), 1, dtype=torch.float64)], 1)
-    solution = torch.linalg.lstsq(known, moved, driver="gelsd").solution.T
-    matrix = torch.eye(grid.dim + 1, dtype=torch.float64)
-    matrix[:-1, :-1] += solution[:, :-1]
-    matrix[:-1, -1] = solution[:, -1] - solution[:, :-1] @ center
-    return AffineTransform(matrix)
 
 
 def invert_points(

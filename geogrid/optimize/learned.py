@@ -1,0 +1,142 @@
+"""What a trained model makes of a pair: a start for the optimisation, without an affine stage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from geogrid.losses.similarity import GAINS, Similarity
+from geogrid.models import GeoReg
+from geogrid.optimize.affine import AffineConfig, search_losses
+from geogrid.optimize.starts import about, moments, spread_turns
+from geogrid.optimize.threads import threads_for
+from geogrid.spatial import Grid, Image, PointCloud, pool_image
+from geogrid.spatial.intensity import CONTENT_LEVEL, content_box, grow_box
+from geogrid.transforms import AffineTransform, Step, Trajectory, affine_between, warp_image
+
+
+@dataclass(frozen=True)
+class LearnedConfig:
+    """Settings of :func:`register_learned`.
+
+    Args:
+        points: lattice points along the longest axis of the fixed content, as in the model's training; they give its scale.
+        search: how much coarser the scale is at which the starts are compared.
+        turn_step: degrees between neighbouring turns from which the search begins; see
+            :func:`geogrid.optimize.starts.spread_turns`.
+        largest_turn: of them, in degrees; 0 for none.
+        follow: how many of the starts go on after the search.
+        passes: how often the model sees the pair at its scale, each time from the affine part of what it found.
+        margin: what is kept around the fixed content, and seen of the moving image beyond that, in units of the scale.
+        largest_stretch: by which one pass may scale along any axis; affine parts beyond it are not trusted.
+    """
+
+    points: int = 24
+    search: float = 2.0
+    turn_step: float = 35.0
+    largest_turn: float = 50.0
+    follow: int = 3
+    passes: int = 2
+    margin: float = 4.0
+    largest_stretch: float = 2.0
+
+
+@torch.no_grad()
+def register_learned(
+    model: GeoReg,
+    fixed: Image,
+    moving: Image,
+    similarity: Similarity = "lncc",
+    weight: Image | None = None,
+    config: LearnedConfig | None = None,
+) -> Trajectory:
+    """Registers a pair by a trained model alone, without an affine stage.
+
+    The model first looks at the pair coarsely, from several starts at once: the headers as they are, and the centres of the
+    images laid onto each other, alone and with turns. From each start the moving image is resampled, so that the model sees it
+    turned. The starts that end most similar are followed at the model's own scale; after each pass the affine part of what was
+    found is the next start, so that less is left to find.
+
+    Args:
+        model: of one feature per point, in evaluation mode, on the device of the images.
+        fixed: intensities scaled to about [0, 1].
+        moving: likewise.
+        similarity: by which starts are compared: ``lncc``, ``nmi`` or ``mind``.
+        weight: weight in [0, 1] of each fixed point; default 1.
+        config: settings.
+
+    Returns:
+        An affine start, and one step with the rest on the lattice that the model saw.
+
+    Example:
+        >>> from geogrid.models import GeoRegConfig
+        >>> axes = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+        >>> image = Image(torch.exp(-((axes[0] - 15) ** 2 + (axes[1] - 14) ** 2) / 40), Grid((32, 32), torch.eye(3)))
+        >>> model = GeoReg(GeoRegConfig(dim=2, channels=(8, 8), steps=(1, 1))).eval()
+        >>> len(register_learned(model, image, image).steps)
+        1
+    """
+    config = config or LearnedConfig()
+    first, shape = content_box(fixed)
+    extent = max(n * s for n, s in zip(shape, fixed.grid.spacing.tolist(), strict=True))
+    scale = max(extent / config.points, float(fixed.grid.spacing.min()))
+    margin = tuple(math.ceil(config.margin * scale / s) for s in fixed.grid.spacing.tolist())
+    box = grow_box(first, shape, margin, fixed.grid)
+    fixed, weight = fixed.crop(*box), None if weight is None else weight.crop(*box)
+    coarse, fine = (_View(model, fixed, moving, similarity, weight, k * scale, config) for k in (config.search, 1.0))
+    found = coarse.register(_starts(fixed, moving, config))[: config.follow]
+    best = found = fine.register([trajectory.start for _, trajectory in found])[:1]
+    for _ in range(config.passes - 1):
+        found = fine.register([trajectory.start for _, trajectory in found])
+        best = min(best, found, key=lambda one: one[0][0])
+    return best[0][1]
+
+
+class _View:
+    """The pair at one scale, as the model sees it."""
+
+    def __init__(
+        self, model: GeoReg, fixed: Image, moving: Image, similarity: Similarity, weight: Image | None, scale: float,
+        config: LearnedConfig,
+    ) -> None:  # fmt: skip
+        self.model, self.scale, self.config = model, scale, config
+        self.fixed, self.moving = pool_image(fixed, scale), pool_image(moving, scale)
+        weights = None if weight is None else pool_image(weight, scale).data
+        self.losses = search_losses(similarity, self.fixed, weights, scale, AffineConfig(), wide=True)
+        margin = math.ceil(config.margin)
+        self.around = self.fixed.grid.crop((-margin,) * fixed.dim, tuple(n + 2 * margin for n in self.fixed.grid.shape))
+
+    def register(self, starts: Sequence[AffineTransform]) -> list[tuple[float, Trajectory]]:
+        """What the model finds from each start, with the loss, the most similar first."""
+        fixed = PointCloud.from_images([self.fixed] * len(starts))
+        moving = PointCloud.from_images([warp_image(self.moving, start, self.around) for start in starts])
+        with threads_for(len(moving.pos)):
+            steps = self.model(fixed, moving, scale=self.scale).last
+        found = [self._absorbed(start, steps.entry(number)) for number, start in enumerate(starts)]
+        return sorted(((self._loss(one), one) for one in found), key=lambda one: one[0])
+
+    def _absorbed(self, start: AffineTransform, step: Step) -> Trajectory:
+        """The affine part of a step becomes part of the start, unless it stretches more than a model can be trusted with."""
+        points = step.points.points(step.displacement.device)
+        moved = points + step.displacement.flatten(1).T
+        content = warp_image(self.fixed, AffineTransform.identity(self.fixed.dim), step.points).data.flatten() > CONTENT_LEVEL
+        part = affine_between(points, moved, content.float() + 1e-3)
+        stretch = torch.linalg.svdvals(part.linear)
+        if stretch.max() > self.config.largest_stretch or stretch.min() < 1 / self.config.largest_stretch:
+            return Trajectory(start, (step,))
+        rest = (part.inverse()(moved) - points).T.reshape(step.displacement.shape)
+        return Trajectory(AffineTransform(start.matrix @ part.matrix), (replace(step, displacement=rest),))
+
+    def _loss(self, trajectory: Trajectory) -> float:
+        warped = warp_image(self.moving, trajectory.transform(self.fixed.grid), self.fixed.grid).data
+        return float(torch.stack([gain * loss(warped) for gain, loss in self.losses]).mean())
+
+
+def _starts(fixed: Image, moving: Image, config: LearnedConfig) -> list[AffineTransform]:
+    """The headers, and turns about the centres."""
+    centers = moments(fixed)[0], moments(moving)[0]
+    turns = spread_turns(fixed.dim, config.turn_step, config.largest_turn)
+    return [AffineTransform.identity(fixed.dim), *(about(turn, *centers) for turn in turns)]
