@@ -71,6 +71,10 @@ def app(context: click.Context) -> None:
     "--similarity", type=click.Choice(["lncc", "nmi", "mind"]), default="lncc", show_default=True,
     help="lncc for images of the same contrast; nmi or mind for images of different contrast.",
 )  # fmt: skip
+@click.option(
+    "--model", default="auto", show_default=True, metavar="auto|NAME|FILE|none",
+    help="Trained model that gives one more start, for images.",
+)  # fmt: skip
 @click.option("--resolution", type=float, metavar="MM", help="Finest scale; default the coarser of the in-plane spacings.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Recorded; nothing random happens yet.")

@@ -23,6 +23,7 @@ from geogrid.evaluation import evaluate, machine
 from geogrid.io import ImageFile, PointSource, Source, atomic_directory, to_nifti, write_displacement, write_image
 from geogrid.io.points import Coordinates
 from geogrid.losses.similarity import Similarity, check_similarity
+from geogrid.models import ChosenModel, choose_model
 from geogrid.optimize.affine import AffineKind
 from geogrid.optimize.history import HistoryEntry, Progress, no_progress
 from geogrid.optimize.memory import check_memory, coarsest_scale
@@ -181,6 +182,7 @@ def register(
     moving_mask: Source | None = None,
     affine: AffineKind = "auto",
     similarity: Similarity = "lncc",
+    model: str | Path = "auto",
     resolution: float | None = None,
     device: Device = "auto",
     seed: int = 0,
@@ -192,8 +194,8 @@ def register(
 
     Points may be a path (CSV, GIFTI, PLY, VTK), an array of 2 or 3 columns in mm, a ``PointCloud``, a PyG ``Data`` or a
     PyTorch3D ``Pointclouds``, on both sides. Of them a :class:`~geogrid.CloudRegistration` comes back; labels, masks,
-    ``affine``, ``resolution`` and ``nan_outside`` are for images, and ``config`` is a :class:`~geogrid.optimize.PointsConfig`.
-    ``features``, for points only, names the further columns that partners share.
+    ``affine``, ``model``, ``resolution`` and ``nan_outside`` are for images, and ``config`` is a
+    :class:`~geogrid.optimize.PointsConfig`. ``features``, for points only, names the further columns that partners share.
 
     Args:
         fixed: a path, a nibabel image, or an (array or tensor, affine) pair; the affine maps indices to world mm, RAS+.
@@ -208,6 +210,9 @@ def register(
         affine: ``auto`` (affine, unless trusting the headers turns out better), ``rigid``, ``affine`` or ``none``.
         similarity: ``lncc`` (local correlation, for images of the same contrast), ``nmi`` (normalised mutual information) or
             ``mind`` (self-similarity) for images of different contrast; it drives the affine start too.
+        model: a trained model whose answer is one more start: ``auto`` (the shipped ``synth-2d`` or ``synth-3d``), the name of
+            other shipped weights, a file of weights, or ``none``. The start from which the coarse levels end best is kept;
+            ``metrics["parameters"]`` says which that was, and the losses of all.
         resolution: finest scale in mm; default the coarser of the two in-plane spacings.
         device: ``auto``, ``cpu`` or ``cuda``.
         seed: of all that is random; today's optimisation draws nothing, so it is only recorded.
@@ -239,13 +244,15 @@ def register(
     config = replace(config, scale=_scale(pair, resolution or config.scale))
     place = _device(device)
     check_memory(pair.fixed.image.grid, pair.moving.image.grid, config.scale or 1.0)
+    chosen = choose_model(model, pair.fixed.image.dim)
     began = perf_counter()
-    solution = _solve(pair, config, place, lambda message, fraction: progress(message, 0.9 * fraction))
+    solution = _solve(pair, config, place, chosen, lambda message, fraction: progress(message, 0.9 * fraction))
     transform = to_displacement(_smooth_transform(solution), pair.fixed.image.grid)
     seconds = perf_counter() - began
     parameters = {
-        "affine": affine, "similarity": similarity, "start": solution.start, "resolution_mm": config.scale, "seed": seed,
-        "nan_outside": nan_outside, "coordinates": coordinates,
+        "affine": affine, "similarity": similarity, "start": solution.start, "start_losses": solution.losses,
+        "model": None if chosen is None else {"name": chosen.name, "sha256": chosen.sha256},
+        "resolution_mm": config.scale, "seed": seed, "nan_outside": nan_outside, "coordinates": coordinates,
         "levels": len({step.level for step in solution.trajectory.steps}),
     }  # fmt: skip
     progress("metrics", 0.9)
@@ -261,14 +268,17 @@ def deformation_on(solution: Solution, grid: Grid) -> DisplacementField:
     return to_displacement(solution.trajectory.deformation(solution.domain), grid)
 
 
-def _solve(pair: Pair, config: OptimizeConfig, device: torch.device, progress: Progress) -> Solution:
+def _solve(
+    pair: Pair, config: OptimizeConfig, device: torch.device, chosen: ChosenModel | None, progress: Progress
+) -> Solution:
     images, weights = [], []
     for side in ("fixed", "moving"):
         file: ImageFile = getattr(pair, side)
         weight = pair.weight(side)
         images.append(scale_intensities(file.image, weight).to(device))
         weights.append(None if weight is None else Image(weight.float().to(device), file.image.grid))
-    return optimize_pair(images[0], images[1], config, weights[0], weights[1], progress)
+    model = None if chosen is None else chosen.on(device)
+    return optimize_pair(images[0], images[1], config, weights[0], weights[1], progress, model)
 
 
 def _smooth_transform(solution: Solution) -> Composition:

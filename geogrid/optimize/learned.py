@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from geogrid.losses.similarity import GAINS, Similarity
+from geogrid.losses.similarity import Similarity
 from geogrid.models import GeoReg
 from geogrid.optimize.affine import AffineConfig, search_losses
 from geogrid.optimize.starts import about, moments, spread_turns
 from geogrid.optimize.threads import threads_for
-from geogrid.spatial import Grid, Image, PointCloud, pool_image
+from geogrid.spatial import Image, PointCloud, pool_image
 from geogrid.spatial.intensity import CONTENT_LEVEL, content_box, grow_box
 from geogrid.transforms import AffineTransform, Step, Trajectory, affine_between, warp_image
 
@@ -28,19 +28,21 @@ class LearnedConfig:
         turn_step: degrees between neighbouring turns from which the search begins; see
             :func:`geogrid.optimize.starts.spread_turns`.
         largest_turn: of them, in degrees; 0 for none.
-        follow: how many of the starts go on after the search.
+        tried: how many of the starts the model sees there, those under which the images are most similar, and the headers.
+        follow: how many of these go on at the model's own scale.
         passes: how often the model sees the pair at its scale, each time from the affine part of what it found.
         margin: what is kept around the fixed content, and seen of the moving image beyond that, in units of the scale.
         largest_stretch: by which one pass may scale along any axis; affine parts beyond it are not trusted.
     """
 
-    points: int = 24
+    points: int = 20
     search: float = 2.0
     turn_step: float = 35.0
     largest_turn: float = 50.0
-    follow: int = 3
+    tried: int = 10
+    follow: int = 2
     passes: int = 2
-    margin: float = 4.0
+    margin: float = 3.0
     largest_stretch: float = 2.0
 
 
@@ -52,13 +54,14 @@ def register_learned(
     similarity: Similarity = "lncc",
     weight: Image | None = None,
     config: LearnedConfig | None = None,
+    starts: Sequence[AffineTransform] = (),
 ) -> Trajectory:
     """Registers a pair by a trained model alone, without an affine stage.
 
     The model first looks at the pair coarsely, from several starts at once: the headers as they are, and the centres of the
-    images laid onto each other, alone and with turns. From each start the moving image is resampled, so that the model sees it
-    turned. The starts that end most similar are followed at the model's own scale; after each pass the affine part of what was
-    found is the next start, so that less is left to find.
+    images laid onto each other, alone and with turns; or from the starts that are given. From each start the moving image is
+    resampled, so that the model sees it turned. Those that end most similar are followed at the model's own scale; after each
+    pass the affine part of what was found is the next start, so that less is left to find.
 
     Args:
         model: of one feature per point, in evaluation mode, on the device of the images.
@@ -67,12 +70,14 @@ def register_learned(
         similarity: by which starts are compared: ``lncc``, ``nmi`` or ``mind``.
         weight: weight in [0, 1] of each fixed point; default 1.
         config: settings.
+        starts: maps of fixed to moving space to begin from, instead of a search over turns.
 
     Returns:
         An affine start, and one step with the rest on the lattice that the model saw.
 
     Example:
         >>> from geogrid.models import GeoRegConfig
+        >>> from geogrid.spatial import Grid
         >>> axes = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
         >>> image = Image(torch.exp(-((axes[0] - 15) ** 2 + (axes[1] - 14) ** 2) / 40), Grid((32, 32), torch.eye(3)))
         >>> model = GeoReg(GeoRegConfig(dim=2, channels=(8, 8), steps=(1, 1))).eval()
@@ -87,7 +92,7 @@ def register_learned(
     box = grow_box(first, shape, margin, fixed.grid)
     fixed, weight = fixed.crop(*box), None if weight is None else weight.crop(*box)
     coarse, fine = (_View(model, fixed, moving, similarity, weight, k * scale, config) for k in (config.search, 1.0))
-    found = coarse.register(_starts(fixed, moving, config))[: config.follow]
+    found = coarse.register(starts or _searched(coarse, fixed, moving, config))[: config.follow]
     best = found = fine.register([trajectory.start for _, trajectory in found])[:1]
     for _ in range(config.passes - 1):
         found = fine.register([trajectory.start for _, trajectory in found])
@@ -116,7 +121,7 @@ class _View:
         with threads_for(len(moving.pos)):
             steps = self.model(fixed, moving, scale=self.scale).last
         found = [self._absorbed(start, steps.entry(number)) for number, start in enumerate(starts)]
-        return sorted(((self._loss(one), one) for one in found), key=lambda one: one[0])
+        return sorted(((self.loss(one), one) for one in found), key=lambda one: one[0])
 
     def _absorbed(self, start: AffineTransform, step: Step) -> Trajectory:
         """The affine part of a step becomes part of the start, unless it stretches more than a model can be trusted with."""
@@ -130,13 +135,16 @@ class _View:
         rest = (part.inverse()(moved) - points).T.reshape(step.displacement.shape)
         return Trajectory(AffineTransform(start.matrix @ part.matrix), (replace(step, displacement=rest),))
 
-    def _loss(self, trajectory: Trajectory) -> float:
+    def loss(self, trajectory: Trajectory) -> float:
+        """How unlike the images are under a trajectory; lower is better."""
         warped = warp_image(self.moving, trajectory.transform(self.fixed.grid), self.fixed.grid).data
         return float(torch.stack([gain * loss(warped) for gain, loss in self.losses]).mean())
 
 
-def _starts(fixed: Image, moving: Image, config: LearnedConfig) -> list[AffineTransform]:
-    """The headers, and turns about the centres."""
+def _searched(view: _View, fixed: Image, moving: Image, config: LearnedConfig) -> list[AffineTransform]:
+    """The headers, and the turns (about axes of the fixed lattice) under which the images are most similar."""
     centers = moments(fixed)[0], moments(moving)[0]
-    turns = spread_turns(fixed.dim, config.turn_step, config.largest_turn)
-    return [AffineTransform.identity(fixed.dim), *(about(turn, *centers) for turn in turns)]
+    frame, turns = fixed.grid.frame, spread_turns(fixed.dim, config.turn_step, config.largest_turn)
+    turned = [about(frame @ turn @ frame.T, *centers) for turn in turns]
+    ranked = sorted(turned, key=lambda start: view.loss(Trajectory(start, ())))
+    return [AffineTransform.identity(fixed.dim), *ranked[: config.tried]]

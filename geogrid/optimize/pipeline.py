@@ -14,6 +14,7 @@ from geogrid.optimize.affine import AffineConfig, AffineKind, register_affine
 from geogrid.optimize.history import HistoryEntry, Progress, no_progress, part_of
 from geogrid.optimize.instance import InstanceConfig, num_levels, optimize_displacement
 from geogrid.optimize.learned import LearnedConfig, register_learned
+from geogrid.optimize.starts import centered
 from geogrid.spatial import Grid, Image, finest_scale
 from geogrid.spatial.intensity import content_box, grow_box, on_dark_background
 from geogrid.transforms import AffineTransform, Trajectory
@@ -79,8 +80,9 @@ def optimize_pair(
 ) -> Solution:
     """Registers a pair: a start, then the displacement of points, coarse to fine.
 
-    Starts are the affine one, the headers, and what a trained model makes of the pair. From each the coarse levels are
-    optimised; the one that ends best goes on.
+    Starts are the affine one, the headers, and what a trained model makes of the pair: from these and from the centres, or,
+    without an affine stage, after a search of its own. From each the coarse levels are optimised; the one that ends best goes
+    on.
 
     Args:
         fixed: intensities scaled to [0, 1] (:func:`geogrid.spatial.intensity.scale_intensities`).
@@ -102,7 +104,8 @@ def optimize_pair(
         starts["headers"] = Trajectory(AffineTransform.identity(fixed.dim), ())
     if model is not None:
         progress("learned start", 0.1)
-        starts["learned"] = register_learned(model, fixed, moving, config.similarity, fixed_weight, config.learned)
+        given = () if config.affine == "none" else (AffineTransform.identity(fixed.dim), centered(fixed, moving), affine)
+        starts["learned"] = register_learned(model, fixed, moving, config.similarity, fixed_weight, config.learned, given)
     affines = [trajectory.start for trajectory in starts.values()]
     fixed, fixed_weight = _cropped(fixed, moving, affines, fixed_weight, config.margin * scale)
     objective = Objective(fixed, moving, scale, config.objective, fixed_weight, moving_weight, config.similarity)

@@ -26,6 +26,11 @@ def about(linear: Tensor, fixed_center: Tensor, moving_center: Tensor) -> Affine
     return AffineTransform(matrix)
 
 
+def centered(fixed: Image, moving: Image) -> AffineTransform:
+    """The shift that lays the intensity-weighted centres onto each other."""
+    return about(torch.eye(fixed.dim, dtype=torch.float64), moments(fixed)[0], moments(moving)[0])
+
+
 def moments(image: Image) -> tuple[Tensor, Tensor]:
     """Intensity-weighted centre ``(dim,)`` in mm and principal axes ``(dim, dim)`` as columns, shortest first."""
     points = image.grid.points().double()

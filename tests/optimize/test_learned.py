@@ -1,0 +1,122 @@
+"""A model as a start."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from geogrid.models import GeoReg, GeoRegConfig
+from geogrid.optimize import LearnedConfig, register_learned
+from geogrid.optimize.pipeline import OptimizeConfig, optimize_pair
+from geogrid.optimize.starts import about, rotation, spread_turns
+from geogrid.spatial import Grid
+from geogrid.transforms import AffineTransform, affine_between
+from tests.optimize.cases import affine_pair, errors_mm
+
+FEW = LearnedConfig(tried=6, follow=1)
+
+
+def make_model(dim: int) -> GeoReg:
+    """An untrained matcher; enough for a phantom."""
+    torch.manual_seed(0)
+    return GeoReg(GeoRegConfig(dim, (8, 16, 16), (1, 2, 2), num_blocks=1, hidden=8, radius=1.5, affine_levels=2)).eval()
+
+
+def turned(dim: int, degrees: float, shift: float) -> AffineTransform:
+    """A turn about an oblique axis, and a shift along the diagonal."""
+    vector = torch.ones(dim * (dim - 1) // 2, dtype=torch.float64)
+    turn = rotation(vector / vector.norm() * math.radians(degrees), dim)
+    zero = torch.zeros(dim, dtype=torch.float64)
+    return about(turn, zero, zero + shift / math.sqrt(dim))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_turned_starts_find_a_turn_that_one_start_misses(dim: int) -> None:
+    truth = turned(dim, 40.0, 20.0)
+    fixed, moving = affine_pair(truth, size=32, spacing=6.0)
+    with_turns = register_learned(make_model(dim), fixed, moving, config=FEW)
+    without = register_learned(make_model(dim), fixed, moving, config=replace(FEW, largest_turn=0.0))
+    errors = [float(errors_mm(found.transform(fixed.grid), truth, fixed.grid).mean()) for found in (with_turns, without)]
+    before = float(errors_mm(AffineTransform.identity(dim), truth, fixed.grid).mean())
+    assert errors[0] < before / 3
+    assert errors[1] > 2 * errors[0]
+
+
+def test_the_kept_start_is_the_one_with_the_lowest_loss_and_all_are_told() -> None:
+    truth = turned(2, 40.0, 10.0)
+    fixed, moving = affine_pair(truth, size=40, spacing=5.0)
+    config = OptimizeConfig(affine="none")
+    alone = optimize_pair(fixed, moving, config)
+    both = optimize_pair(fixed, moving, config, model=make_model(2))
+    assert alone.start == "headers"
+    assert set(alone.losses) == {"headers"}
+    assert both.start == "learned"
+    assert both.losses["learned"] < both.losses["headers"]
+    assert both.losses["headers"] == pytest.approx(alone.losses["headers"], abs=0.02)
+    errors = [errors_mm(found.trajectory.transform(found.domain), truth, fixed.grid).mean() for found in (alone, both)]
+    assert errors[1] < 1.0 < errors[0]
+
+
+def test_a_learned_start_that_is_worse_is_not_kept() -> None:
+    truth = turned(2, 10.0, 5.0)
+    fixed, moving = affine_pair(truth, size=40, spacing=5.0)
+    model = make_model(2)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    found = optimize_pair(fixed, moving, OptimizeConfig(), model=model)
+    assert found.start in ("affine", "headers")
+    assert found.losses[found.start] == min(found.losses.values())
+
+
+def test_what_is_affine_in_the_answer_becomes_the_start() -> None:
+    truth = turned(2, 20.0, 10.0)
+    fixed, moving = affine_pair(truth, size=40, spacing=5.0)
+    found = register_learned(make_model(2), fixed, moving, config=FEW)
+    (step,) = found.steps
+    points = step.points.points()
+    rest = affine_between(points, points + step.displacement.flatten(1).T, _inside(points))
+    assert (rest.matrix - torch.eye(3)).abs().max() < 0.5
+
+
+def _inside(points: torch.Tensor) -> torch.Tensor:
+    return (points.norm(dim=1) < 50.0).float()
+
+
+@pytest.mark.parametrize(("dim", "covered"), [(2, 17.5), (3, 20.0)])
+def test_no_turn_is_far_from_the_spread_ones(dim: int, covered: float) -> None:
+    turns = torch.stack(spread_turns(dim, 35.0, 50.0))
+    assert torch.equal(turns[0], torch.eye(dim, dtype=torch.float64))
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(300, dim * (dim - 1) // 2, generator=generator, dtype=torch.float64)
+    lengths = torch.rand(300, 1, generator=generator, dtype=torch.float64) * math.radians(40 if dim == 3 else 50)
+    for vector in vectors / vectors.norm(dim=1, keepdim=True) * lengths:
+        between = turns.mT @ rotation(vector, dim)
+        trace = between.diagonal(dim1=1, dim2=2).sum(1)
+        cosine = (trace / 2 if dim == 2 else (trace - 1) / 2).clamp(-1, 1)
+        assert math.degrees(float(cosine.acos().min())) < covered + 1.0
+
+
+def test_a_turned_world_gives_the_turned_answer() -> None:
+    truth = turned(2, 15.0, 10.0)
+    fixed, moving = affine_pair(truth, size=40, spacing=5.0)
+    world = turned(2, 70.0, 30.0)
+    model = make_model(2)
+    moved = [replace(image, grid=Grid(image.grid.shape, world.matrix @ image.grid.affine)) for image in (fixed, moving)]
+    here, there = (register_learned(model, *pair, config=FEW) for pair in ((fixed, moving), moved))
+    points = fixed.grid.points()[::50]
+    inside = points[points.norm(dim=1) < 60]
+    expected = world(here.transform(fixed.grid)(inside))
+    found = there.transform(fixed.grid.transformed(world.matrix))(world(inside))
+    assert (found - expected).norm(dim=1).max() < 0.5
+
+
+def test_given_starts_replace_the_search() -> None:
+    truth = turned(2, 40.0, 10.0)
+    fixed, moving = affine_pair(truth, size=40, spacing=5.0)
+    from_truth = register_learned(make_model(2), fixed, moving, config=FEW, starts=[truth])
+    from_headers = register_learned(make_model(2), fixed, moving, config=FEW, starts=[AffineTransform.identity(2)])
+    errors = [float(errors_mm(found.transform(fixed.grid), truth, fixed.grid).mean()) for found in (from_truth, from_headers)]
+    assert 2 * errors[0] < errors[1]
