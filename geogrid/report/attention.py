@@ -14,7 +14,7 @@ from torch import Tensor
 
 from geogrid.errors import GeogridError
 from geogrid.report.layout import color_bar, draw_slice, gray_window, slice_panels, to_unit
-from geogrid.report.planes import Plane, middle_planes
+from geogrid.report.planes import Plane, axial_slice, middle_planes
 from geogrid.spatial import Grid, Image
 
 _WEIGHT = "plasma"
@@ -28,27 +28,35 @@ def attention_figure(
 
     The first panel is the fixed image with the point, the second the moving image with the point's current position and a frame
     around its neighbours; then, enlarged, a panel per head with the neighbours coloured by their weights and a plus sign at the
-    position it expects, :math:`\sum_j a_j x_j`.
+    position it expects, :math:`\sum_j a_j x_j`. Of volumes the axial slices through the point and its position are shown, and
+    the weights of neighbours above each other are added.
 
     Args:
-        fixed: 2-D.
-        moving: 2-D.
-        point: ``(2,)`` the fixed point in mm.
-        position: ``(2,)`` where it is in moving space, in mm, when it looks.
-        neighbors: ``(k, 2)`` points of the moving image in mm.
+        fixed: an image.
+        moving: an image of the same dimension, along whose axes the neighbours lie in rows.
+        point: ``(dim,)`` the fixed point in mm.
+        position: ``(dim,)`` where it is in moving space, in mm, when it looks.
+        neighbors: ``(k, dim)`` points of the moving image in mm.
         weights: ``(k, heads)`` or ``(k,)`` attention weights; each head's sum to 1.
 
     Raises:
-        GeogridError: for 3-D images, or parts that do not fit each other.
+        GeogridError: for parts that do not fit each other.
     """
     weights = weights[:, None] if weights.dim() == 1 else weights
-    if (fixed.dim, moving.dim) != (2, 2):
-        raise GeogridError(f"images: expected 2-D ones, got {fixed.dim}-D and {moving.dim}-D; cut slices out of them first")
-    if neighbors.shape != (len(weights), 2) or not len(weights) or {point.shape, position.shape} != {torch.Size([2])}:
+    dim = fixed.dim
+    if moving.dim != dim:
+        raise GeogridError(f"images: expected two of the same dimension, got {dim}-D and {moving.dim}-D")
+    if neighbors.shape != (len(weights), dim) or not len(weights) or {point.shape, position.shape} != {torch.Size([dim])}:
         raise GeogridError(
-            f"attention: expected a point and a position (2,), neighbours (k, 2) and weights (k, heads), got "
+            f"attention: expected a point and a position ({dim},), neighbours (k, {dim}) and weights (k, heads), got "
             f"{tuple(point.shape)}, {tuple(position.shape)}, {tuple(neighbors.shape)}, {tuple(weights.shape)}"
         )
+    if dim == 3:
+        fixed, (point,) = axial_slice(fixed, point, point)
+        moving, (neighbors, position) = axial_slice(moving, position, neighbors, position)
+        neighbors, column = (1e3 * neighbors).round().unique(dim=0, return_inverse=True)
+        neighbors = neighbors / 1e3
+        weights = weights.new_zeros(len(neighbors), weights.shape[1]).index_add(0, column, weights)
     planes = [replace(middle_planes(image)[0], letters=("",) * 4) for image in (fixed, moving)]
     heads = weights.shape[1]
     titles = ["fixed", "moving", *(f"head {number + 1}" for number in range(heads))]

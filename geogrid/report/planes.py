@@ -104,3 +104,23 @@ def _content_center(image: Image) -> tuple[int, ...]:
         count = content.sum(dim=[a for a in range(image.dim) if a != axis], dtype=torch.float64).cpu()
         center.append(round(float((count * torch.arange(len(count))).sum() / count.sum())))
     return tuple(center)
+
+
+def axial_slice(image: Image, through: Tensor, *points: Tensor) -> tuple[Image, list[Tensor]]:
+    """The axial slice of a volume nearest to a place, as a 2-D image in mm from its first voxel, and points projected onto it.
+
+    Args:
+        image: 3-D, stored along closest-canonical axes.
+        through: ``(3,)`` in mm.
+        points: ``(n, 3)`` or ``(3,)`` each, in mm.
+    """
+    index = image.grid.world_to_index(through[None].detach().cpu().double())[0]
+    number = int(index[2].round().clamp(0, image.grid.shape[2] - 1))
+    affine = torch.diag(torch.tensor([*image.grid.spacing[:2].tolist(), 1.0], dtype=torch.float64))
+    flat = Image(image.data[..., number], Grid(image.grid.shape[:2], affine))
+    spacing = image.grid.spacing[:2]
+    projected = []
+    for given in points:
+        places = image.grid.world_to_index(given.detach().cpu().double().reshape(-1, 3))[:, :2] * spacing
+        projected.append(places.reshape(*given.shape[:-1], 2))
+    return flat, projected

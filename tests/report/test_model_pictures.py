@@ -205,6 +205,19 @@ def test_attention_has_a_panel_per_head_with_its_weights_at_their_places():
     np.testing.assert_allclose(figure.axes[0].collections[0].get_offsets(), [[8, 7]])
 
 
+def test_attention_in_a_volume_adds_the_weights_above_each_other():
+    fixed, moving, *_ = _pair(3)
+    steps = torch.arange(-1.0, 2)
+    neighbors = moving.grid.center.float().round() + torch.cartesian_prod(steps, steps, steps)
+    weights = torch.rand(27, 2, generator=torch.Generator().manual_seed(0)).softmax(0)
+    place = neighbors.mean(0)
+    figure = attention_figure(fixed, moving, place, place, neighbors, weights)
+    for number, axes in enumerate(figure.axes[2:4]):
+        dots = axes.collections[0]
+        np.testing.assert_allclose(dots.get_array(), weights[:, number].reshape(9, 3).sum(1), rtol=1e-5)
+        np.testing.assert_allclose(dots.get_array().sum(), 1.0, rtol=1e-5)
+
+
 def test_a_single_head_may_be_a_vector():
     parts = _attention(1)
     figure = attention_figure(**{**parts, "weights": parts["weights"][:, 0]})
@@ -227,5 +240,5 @@ def test_refusals():
     parts = _attention()
     with refused("attention: expected"):
         attention_figure(**{**parts, "weights": torch.rand(8, 2)})
-    with refused("images: expected 2-D"):
+    with refused("images: expected two of the same dimension"):
         attention_figure(**{**parts, "fixed": _pair(3)[0]})

@@ -111,3 +111,18 @@ def test_scores_of_known_answers(dim: int) -> None:
     assert exact["folding_percent"] == 0
     mirrored = trajectory(batch, -2 * (batch.fixed.pos - batch.fixed.pos.mean(0)) * (shift > 0))
     assert scores(mirrored, batch)["folding_percent"] == 100
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_inside_the_labels_only_the_error_there_counts(dim: int) -> None:
+    pair = collate_pairs(pairs(dim, 1))
+    assert pair.displacement is not None
+    assert pair.fixed_labels is not None
+    outside = (pair.fixed_labels == 0).float()[:, None]
+    assert 0.05 < outside.mean() < 0.95
+    wrong_outside = trajectory(pair, pair.displacement + 3.0 * outside)
+    wrong_inside = trajectory(pair, pair.displacement + 3.0 * (1 - outside))
+    everywhere, inside = (PairLoss(LossConfig(FLAT, image=0.0, displacement=1.0, inside=i)) for i in (False, True))
+    assert everywhere(wrong_outside, pair)["loss"] > 0.05
+    assert inside(wrong_outside, pair)["loss"] < 1e-5
+    assert inside(wrong_inside, pair)["loss"] == pytest.approx(3.0 * dim**0.5 / 2.0 - 0.01, abs=0.02)
