@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,9 +12,10 @@ from geogrid.models import GeoReg
 from geogrid.optimize.affine import AffineConfig, search_losses
 from geogrid.optimize.starts import about, moments, spread_turns
 from geogrid.optimize.threads import threads_for
-from geogrid.spatial import Image, PointCloud, pool_image
-from geogrid.spatial.intensity import CONTENT_LEVEL, content_box, grow_box
-from geogrid.transforms import AffineTransform, Step, Trajectory, affine_between, warp_image
+from geogrid.spatial import Grid, Image, PointCloud, pool_image
+from geogrid.spatial.intensity import CONTENT_LEVEL, content_box
+from geogrid.spatial.pyramid import pool_values
+from geogrid.transforms import AffineTransform, Step, Trajectory, Transform, affine_between, warp_image
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,9 @@ class LearnedConfig:
         largest_turn: of them, in degrees; 0 for none.
         tried: how many of the starts the model sees there, those under which the images are most similar, and the headers.
         follow: how many of these go on at the model's own scale.
-        passes: how often the model sees the pair at its scale, each time from the affine part of what it found.
-        margin: what is kept around the fixed content, and seen of the moving image beyond that, in units of the scale.
+        passes: how often, at most, the model sees the pair at its scale, each time from the affine part of what it found; it
+            ends when a pass makes the images no more similar.
+        margin: lattice points that are added around the fixed content, and again around these to see the moving image.
         largest_stretch: by which one pass may scale along any axis; affine parts beyond it are not trusted.
     """
 
@@ -41,8 +42,8 @@ class LearnedConfig:
     largest_turn: float = 50.0
     tried: int = 10
     follow: int = 2
-    passes: int = 2
-    margin: float = 3.0
+    passes: int = 6
+    margin: int = 3
     largest_stretch: float = 2.0
 
 
@@ -77,7 +78,6 @@ def register_learned(
 
     Example:
         >>> from geogrid.models import GeoRegConfig
-        >>> from geogrid.spatial import Grid
         >>> axes = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
         >>> image = Image(torch.exp(-((axes[0] - 15) ** 2 + (axes[1] - 14) ** 2) / 40), Grid((32, 32), torch.eye(3)))
         >>> model = GeoReg(GeoRegConfig(dim=2, channels=(8, 8), steps=(1, 1))).eval()
@@ -85,19 +85,18 @@ def register_learned(
         1
     """
     config = config or LearnedConfig()
-    first, shape = content_box(fixed)
-    extent = max(n * s for n, s in zip(shape, fixed.grid.spacing.tolist(), strict=True))
+    fixed, weight = _content(fixed, weight)
+    extent = max(n * s for n, s in zip(fixed.grid.shape, fixed.grid.spacing.tolist(), strict=True))
     scale = max(extent / config.points, float(fixed.grid.spacing.min()))
-    margin = tuple(math.ceil(config.margin * scale / s) for s in fixed.grid.spacing.tolist())
-    box = grow_box(first, shape, margin, fixed.grid)
-    fixed, weight = fixed.crop(*box), None if weight is None else weight.crop(*box)
     coarse, fine = (_View(model, fixed, moving, similarity, weight, k * scale, config) for k in (config.search, 1.0))
     found = coarse.register(starts or _searched(coarse, fixed, moving, config))[: config.follow]
-    best = found = fine.register([trajectory.start for _, trajectory in found])[:1]
+    best = fine.register([trajectory.start for _, trajectory in found])[0]
     for _ in range(config.passes - 1):
-        found = fine.register([trajectory.start for _, trajectory in found])
-        best = min(best, found, key=lambda one: one[0][0])
-    return best[0][1]
+        found = fine.register([best[1].start])
+        if found[0][0] >= best[0]:
+            break
+        best = found[0]
+    return best[1]
 
 
 class _View:
@@ -107,17 +106,17 @@ class _View:
         self, model: GeoReg, fixed: Image, moving: Image, similarity: Similarity, weight: Image | None, scale: float,
         config: LearnedConfig,
     ) -> None:  # fmt: skip
-        self.model, self.scale, self.config = model, scale, config
-        self.fixed, self.moving = pool_image(fixed, scale), pool_image(moving, scale)
-        weights = None if weight is None else pool_image(weight, scale).data
+        self.model, self.scale, self.config, self.moving = model, scale, config, pool_image(moving, scale / 2)
+        identity, grid = AffineTransform.identity(fixed.dim), _lattice(fixed.grid, scale, config.margin)
+        self.fixed = _resampled(pool_image(fixed, scale / 2), identity, grid)
+        weights = None if weight is None else _resampled(pool_image(weight, scale / 2), identity, grid).data
         self.losses = search_losses(similarity, self.fixed, weights, scale, AffineConfig(), wide=True)
-        margin = math.ceil(config.margin)
-        self.around = self.fixed.grid.crop((-margin,) * fixed.dim, tuple(n + 2 * margin for n in self.fixed.grid.shape))
+        self.around = grid.crop((-config.margin,) * fixed.dim, tuple(n + 2 * config.margin for n in grid.shape))
 
     def register(self, starts: Sequence[AffineTransform]) -> list[tuple[float, Trajectory]]:
         """What the model finds from each start, with the loss, the most similar first."""
         fixed = PointCloud.from_images([self.fixed] * len(starts))
-        moving = PointCloud.from_images([warp_image(self.moving, start, self.around) for start in starts])
+        moving = PointCloud.from_images([_resampled(self.moving, start, self.around) for start in starts])
         with threads_for(len(moving.pos)):
             steps = self.model(fixed, moving, scale=self.scale).last
         found = [self._absorbed(start, steps.entry(number)) for number, start in enumerate(starts)]
@@ -127,8 +126,7 @@ class _View:
         """The affine part of a step becomes part of the start, unless it stretches more than a model can be trusted with."""
         points = step.points.points(step.displacement.device)
         moved = points + step.displacement.flatten(1).T
-        content = warp_image(self.fixed, AffineTransform.identity(self.fixed.dim), step.points).data.flatten() > CONTENT_LEVEL
-        part = affine_between(points, moved, content.float() + 1e-3)
+        part = affine_between(points, moved, (self.fixed.data.flatten() > CONTENT_LEVEL).float() + 1e-3)
         stretch = torch.linalg.svdvals(part.linear)
         if stretch.max() > self.config.largest_stretch or stretch.min() < 1 / self.config.largest_stretch:
             return Trajectory(start, (step,))
@@ -137,8 +135,30 @@ class _View:
 
     def loss(self, trajectory: Trajectory) -> float:
         """How unlike the images are under a trajectory; lower is better."""
-        warped = warp_image(self.moving, trajectory.transform(self.fixed.grid), self.fixed.grid).data
+        warped = _resampled(self.moving, trajectory.transform(self.fixed.grid), self.fixed.grid).data
         return float(torch.stack([gain * loss(warped) for gain, loss in self.losses]).mean())
+
+
+def _content(fixed: Image, weight: Image | None) -> tuple[Image, Image | None]:
+    """The part of the fixed image that has content."""
+    box = content_box(fixed)
+    return fixed.crop(*box), None if weight is None else weight.crop(*box)
+
+
+def _lattice(grid: Grid, scale: float, margin: int) -> Grid:
+    """The lattice of equal spacing along the axes of a grid that covers it, with some points more on each side."""
+    extent = torch.tensor(grid.shape) * grid.spacing
+    shape = (extent / scale - 1e-6).ceil().long() + 2 * margin
+    affine = torch.eye(grid.dim + 1, dtype=torch.float64)
+    affine[:-1, :-1] = scale * grid.frame
+    affine[:-1, -1] = grid.center - affine[:-1, :-1] @ ((shape - 1) / 2).double()
+    return Grid(tuple(shape.tolist()), affine)
+
+
+def _resampled(image: Image, transform: Transform, grid: Grid) -> Image:
+    """An image seen through a transform on a lattice, each point the mean of its cell."""
+    halves = (2,) * grid.dim
+    return Image(pool_values(warp_image(image, transform, grid.split(halves)).data, halves), grid)
 
 
 def _searched(view: _View, fixed: Image, moving: Image, config: LearnedConfig) -> list[AffineTransform]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -80,9 +80,9 @@ def optimize_pair(
 ) -> Solution:
     """Registers a pair: a start, then the displacement of points, coarse to fine.
 
-    Starts are the affine one, the headers, and what a trained model makes of the pair: from these and from the centres, or,
-    without an affine stage, after a search of its own. From each the coarse levels are optimised; the one that ends best goes
-    on.
+    Starts are the affine one, the headers, and what a trained model makes of the pair: in one look from these two and from the
+    centres, or, without an affine stage, after a search of its own. From each the coarse levels are optimised; the one that
+    ends best goes on.
 
     Args:
         fixed: intensities scaled to [0, 1] (:func:`geogrid.spatial.intensity.scale_intensities`).
@@ -104,8 +104,11 @@ def optimize_pair(
         starts["headers"] = Trajectory(AffineTransform.identity(fixed.dim), ())
     if model is not None:
         progress("learned start", 0.1)
-        given = () if config.affine == "none" else (AffineTransform.identity(fixed.dim), centered(fixed, moving), affine)
-        starts["learned"] = register_learned(model, fixed, moving, config.similarity, fixed_weight, config.learned, given)
+        given, learned = (), config.learned
+        if config.affine != "none":
+            given = (AffineTransform.identity(fixed.dim), centered(fixed, moving), affine)
+            learned = replace(learned, follow=1, passes=1)
+        starts["learned"] = register_learned(model, fixed, moving, config.similarity, fixed_weight, learned, given)
     affines = [trajectory.start for trajectory in starts.values()]
     fixed, fixed_weight = _cropped(fixed, moving, affines, fixed_weight, config.margin * scale)
     objective = Objective(fixed, moving, scale, config.objective, fixed_weight, moving_weight, config.similarity)
