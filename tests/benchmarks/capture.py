@@ -22,10 +22,12 @@ from torch import Tensor
 
 import geogrid
 from geogrid.metrics import content_mask
-from geogrid.spatial import Grid, Image
+from geogrid.spatial import Grid, Image, scale_intensities
 from geogrid.transforms import AffineTransform, Transform, warp_image
+from tests.benchmarks.contrast import remap
 
 TURN_DEGREES, SHIFT_MM, SPACING_MM = 30.0, 40.0, 2.0
+PAD_VOXELS = 30
 AXES = ("R", "A", "S")
 
 
@@ -51,16 +53,30 @@ def rigid(axis: int, degrees: float, shift: np.ndarray, center: Tensor) -> Affin
     return AffineTransform(matrix)
 
 
-def moved(fixed: Image, motion: AffineTransform, seed: int) -> Image:
-    """The head after a motion of fixed to moving space, with another scale, contrast and noise."""
-    pad = 30
-    grid = fixed.grid.crop((-pad,) * 3, tuple(n + 2 * pad for n in fixed.grid.shape))
-    data = warp_image(fixed, motion.inverse(), grid).data.clamp_min(0) / fixed.data.max()
+def around(grid: Grid) -> Grid:
+    """A grid with some centimetres more on every side."""
+    return grid.crop((-PAD_VOXELS,) * grid.dim, tuple(n + 2 * PAD_VOXELS for n in grid.shape))
+
+
+def moved(fixed: Image, back: Transform, seed: int, contrast: str = "same") -> Image:
+    """The head read where a map of moving to fixed space says, on a larger grid, with another scale, contrast and noise.
+
+    Args:
+        fixed: the head.
+        back: moving to fixed space.
+        seed: of the noise and of random contrast.
+        contrast: ``same`` (a little darker), ``inverted`` or ``random`` as :func:`tests.benchmarks.contrast.remap` has them.
+    """
+    grid = around(fixed.grid)
+    if contrast != "same":
+        seen = warp_image(scale_intensities(fixed), back, grid)
+        return Image(700 * remap(seen, contrast, seed).data, grid)
+    data = warp_image(fixed, back, grid).data.clamp_min(0) / fixed.data.max()
     noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(seed))
     return Image(700 * (data**1.2 + 0.02 * noise).abs(), grid)
 
 
-def endpoint_error(transform: Transform, motion: AffineTransform, fixed: Image) -> float:
+def endpoint_error(transform: Transform, motion: Transform, fixed: Image) -> float:
     """Mean distance in mm between two maps over the content of the fixed image."""
     points = fixed.grid.points()[content_mask(fixed).flatten()][::7]
     return float((transform(points) - motion(points)).norm(dim=1).mean())
@@ -88,7 +104,7 @@ def template() -> Image:
 
 def measure(fixed: Image, motion: AffineTransform, seed: int) -> dict[str, float]:
     """Endpoint errors: before, after the rigid and the affine start alone, and of the whole registration with defaults."""
-    moving = moved(fixed, motion, seed)
+    moving = moved(fixed, motion.inverse(), seed)
     sources = [(image.data, image.grid.affine) for image in (fixed, moving)]
     errors = {"before": endpoint_error(AffineTransform.identity(3), motion, fixed)}
     for kind in ("rigid", "affine", "auto"):

@@ -2,8 +2,9 @@
 
     python peers.py greedy|syn FIXED MOVING MOVING_LABELS|- OUT_FOLDER THREADS
 
-Writes ``warped.nii`` (linear), ``labels.nii`` (nearest neighbour) and ``warp.nii`` or ``warp.nii.gz`` (the deformable part)
-into the folder. The time is that between having read the images and having the transform.
+Writes ``warped.nii`` (linear), ``labels.nii`` (nearest neighbour), ``warp.nii`` or ``warp.nii.gz`` (the deformable part) and
+``total.nii`` or ``total.nii.gz`` (affine included) into the folder. The time is that between having read the images and having
+the transform.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ def greedy(fixed: str, moving: str, labels: str | None, out: Path, threads: str)
     sitk.WriteImage(program["warp"], str(out / "warp.nii"))
     program.execute(f"{common} -rf fixed -rm moving warped -r warp affine", warped=None)
     sitk.WriteImage(program["warped"], str(out / "warped.nii"))
+    program.execute(f"{common} -rf fixed -r warp affine -rc total", total=None)
+    sitk.WriteImage(program["total"], str(out / "total.nii"))
     if labels:
         read = sitk.ReadImage(labels, sitk.sitkFloat32)
         program.execute(f"{common} -rf fixed -ri NN -rm labels nearest -r warp affine", labels=read, nearest=None)
@@ -53,6 +56,8 @@ def syn(fixed: str, moving: str, labels: str | None, out: Path, threads: str) ->
         read = ants.image_read(labels)
         warped = ants.apply_transforms(fixed_image, read, found["fwdtransforms"], interpolator="nearestNeighbor")
         ants.image_write(warped, str(out / "labels.nii"))
+    total = ants.apply_transforms(fixed_image, moving_image, found["fwdtransforms"], compose=str(out / "total_"))
+    Path(total).replace(out / "total.nii.gz")
     Path(found["fwdtransforms"][0]).replace(out / "warp.nii.gz")
     return seconds
 

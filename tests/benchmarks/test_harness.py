@@ -139,7 +139,7 @@ def test_moved_head_shows_at_the_mapped_point_what_the_head_shows() -> None:
     blob = torch.exp(-((axes[0] - 8) ** 2 + (axes[1] - 14) ** 2 + (axes[2] - 11) ** 2) / 20)
     fixed = Image(blob, Grid((24, 24, 24), torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0]))))
     for _, motion in capture.movements(fixed.grid.center):
-        moving = capture.moved(fixed, motion, seed=0)
+        moving = capture.moved(fixed, motion.inverse(), seed=0)
         weight = (moving.data / moving.data.max() - 0.1).clamp_min(0).flatten().double()
         centre = (weight[:, None] * moving.grid.points().double()).sum(0) / weight.sum()
         expected = motion(torch.tensor([[16.0, 28.0, 22.0]], dtype=torch.float64))[0]

@@ -1,0 +1,158 @@
+"""What the learned interpolation is worth at a sliding border: slabs that slip past each other by 6 mm, in 2-D.
+
+    python -m tests.benchmarks.sliding [--steps 600] [--seeds 3] [--workers 2]
+
+The same small model is trained on the same pairs with and without h; the error is the distance in mm between the displacement
+found and the true one, at the middles of the fixed pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from geogrid.data import ContrastConfig, DeformationConfig, PairBatch, SyntheticConfig, SyntheticPair, WorldConfig
+from geogrid.data.synthetic import SlidingMotion, pair_fields, synthesize, synthetic_batch
+from geogrid.losses import TrajectoryLossConfig
+from geogrid.models import GeoReg, GeoRegConfig
+from geogrid.training import LossConfig, PairLoss
+from tests.benchmarks.anchors import Check
+from tests.benchmarks.tables import check_list, markdown_table
+
+ROOT = Path(__file__).resolve().parents[2]
+TITLE = "Sliding border: learned interpolation against naive inheritance"
+SLIP_MM, NEAR_MM, ASKED_SHARE = 6.0, 5.0, 2 / 3
+POOL, BATCH, RATE = 512, 8, 5e-3
+STEPS_PER_LEVEL = {"interpolation only at the finest level": (0, 1, 2), "a step at every level": (1, 1, 2)}
+VARIANTS = {"naive": False, "learned h": True}
+EVALUATION_SEED = 987_654_321
+
+
+def pairs_of(slip: tuple[float, float]) -> SyntheticConfig:
+    """32 x 32 pixels of 2 mm in many tissues, the same contrast with noise; beyond the border is other tissue."""
+    world = WorldConfig(kinds=("blobs",), num_labels=(8, 12))
+    contrast = ContrastConfig(relation=("same",), missing=0)
+    return SyntheticConfig((32, 32), (2.0, 2.0), world=world, contrast=contrast, deformation=DeformationConfig(slip_mm=slip))
+
+
+def run(learned: bool, steps_per_level: tuple[int, ...], steps: int, seed: int, pairs: int) -> dict[str, Any]:
+    """Trains a model and measures it."""
+    torch.set_num_threads(1)
+    began = time.perf_counter()
+    model = trained(learned, steps_per_level, steps, seed)
+    return {"seed": seed, "training s": time.perf_counter() - began} | evaluate(model, pairs)
+
+
+def trained(learned: bool, steps_per_level: tuple[int, ...], steps: int, seed: int) -> GeoReg:
+    """A small model, taught the true displacement of a pool of pairs that slip by 2 to 10 mm, without any smoothness."""
+    generator = torch.Generator().manual_seed(seed)
+    pool = synthetic_batch(pairs_of((2.0, 10.0)), POOL, generator)
+    torch.manual_seed(seed)
+    model = GeoReg(
+        GeoRegConfig(
+            dim=2, channels=(16, 32, 32), steps=steps_per_level, num_blocks=1, hidden=16, learned_interpolation=learned
+        )
+    )
+    smooth = TrajectoryLossConfig(diffusion=0.0, folding=0.0)
+    loss = PairLoss(LossConfig(smooth, image=0.0, displacement=1.0))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
+    for _ in range(steps):
+        chosen = torch.randperm(POOL, generator=generator)[:BATCH].tolist()
+        batch = PairBatch(**pair_fields([pool[k] for k in chosen]))
+        optimizer.zero_grad()
+        loss(model(batch.fixed, batch.moving), batch)["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return model.eval()
+
+
+@torch.no_grad()
+def evaluate(model: GeoReg, count: int) -> dict[str, float]:
+    """Mean errors over pairs that slip by 6 mm: near the border, and beyond."""
+    config, generator = pairs_of((SLIP_MM, SLIP_MM)), torch.Generator().manual_seed(EVALUATION_SEED)
+    sums = {"near mm": [], "far mm": []}
+    for _ in range(count):
+        pair = synthesize(config, generator)
+        fields = pair_fields([pair])
+        found = model(fields["fixed"], fields["moving"]).last.displacement
+        near = distance_to_border(pair) <= NEAR_MM
+        error = (found - pair.displacement).norm(dim=1)
+        sums["near mm"].append(float(error[near].mean()))
+        sums["far mm"].append(float(error[~near].mean()))
+    return {name: statistics.mean(values) for name, values in sums.items()}
+
+
+def distance_to_border(pair: SyntheticPair) -> Tensor:
+    """Distance in mm of the fixed pixels' middles from the border."""
+    motion = next(part for part in pair.truth.transforms if isinstance(part, SlidingMotion))
+    return motion.distance(pair.fixed.grid.points()).abs()
+
+
+def section(steps: int, seeds: int, pairs: int = 200, workers: int = 2) -> str:
+    """The table of the page."""
+    jobs = [(levels, name, seed) for levels in STEPS_PER_LEVEL for seed in range(seeds) for name in VARIANTS]
+    with ThreadPoolExecutor(workers) as pool:
+        found = list(pool.map(lambda j: _process(VARIANTS[j[1]], STEPS_PER_LEVEL[j[0]], steps, j[2], pairs), jobs))
+    lines, checks = [], []
+    for levels in STEPS_PER_LEVEL:
+        near = {}
+        for name in VARIANTS:
+            rows = [row for job, row in zip(jobs, found, strict=True) if job[:2] == (levels, name)]
+            near[name] = [row["near mm"] for row in rows]
+            cells = [spread([row[key] for row in rows], 3) for key in ("near mm", "far mm")]
+            lines.append([f"{levels}: {name}", *cells, spread([row["training s"] for row in rows], 0)])
+        share = statistics.mean(near["learned h"]) / statistics.mean(near["naive"])
+        checks.append(Check(f"{levels}: near the border at least a third smaller; share", f"{share:.2f}", share <= ASKED_SHARE))
+    explanation = (
+        f"Worlds of 32 x 32 pixels of 2 mm whose halves slip past each other by {SLIP_MM:g} mm along a straight border of "
+        f"random place and direction; {pairs} of them that no training saw. Models of three levels, {steps} steps of {BATCH} "
+        f"out of {POOL} pairs that slip by 2 to 10 mm, taught the true displacement; mean (least to most) of {seeds} seeds. *near*: mean error "
+        f"within {NEAR_MM:g} mm of the border; *far*: elsewhere. Standing still is an error of {SLIP_MM / 2:g} mm everywhere. "
+        "One thread per training."
+    )
+    table = markdown_table(["", "near mm", "far mm", "training s"], lines)
+    return "\n\n".join([f"## {TITLE}", explanation, table, check_list(checks)])
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Mean, least and most."""
+    return f"{statistics.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def _process(*job: Any) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.benchmarks.sliding", "--job", json.dumps(job)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    found = dict(json.loads(done.stdout.splitlines()[-1]))
+    print(json.dumps([*job, found]), file=sys.stderr, flush=True)
+    return found
+
+
+def main() -> None:
+    """A job of :func:`section`, or the whole section."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
+    args = parser.parse_args()
+    if args.job:
+        learned, levels, *others = json.loads(args.job)
+        print(json.dumps(run(learned, tuple(levels), *others)))
+    else:
+        print(section(args.steps, args.seeds, workers=args.workers))
+
+
+if __name__ == "__main__":
+    main()
