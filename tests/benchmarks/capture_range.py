@@ -190,8 +190,8 @@ _EXPLANATION = (
     "Five heads at 2 mm (three with skull; one an average of many people), each twice under four kinds of maps: a shift of 28 "
     "mm in a random direction; a turn of 45 degrees about a random axis; scales of 1/1.4 to 1.4 along each axis; 30 degrees, "
     "15 mm and scales together. To each comes a smooth deformation of 8 mm root mean square. The moving image is on a larger "
-    "grid, with another contrast and noise. No weights were trained on these heads. *start*: that start alone, which for a model is "
-    "the network alone; *+ optimisation*: the whole registration. SyN and greedy run with their own affine."
+    "grid, with another contrast and noise. No weights were trained on these heads. *start*: that start alone, for a model the "
+    "network alone; *+ optimisation*: the whole registration. SyN and greedy run with their own affine."
 )
 
 

@@ -118,9 +118,9 @@ def section(steps: int, seeds: int, pairs: int = 200, workers: int = 2) -> str:
     explanation = (
         f"Worlds of 32 x 32 pixels of 2 mm whose halves slip past each other by {SLIP_MM:g} mm along a straight border of "
         f"random place and direction; {pairs} of them that no training saw. Models of three levels, {steps} steps of {BATCH} "
-        f"out of {POOL} pairs that slip by 2 to 10 mm, taught the true displacement; mean (least to most) of {seeds} seeds. *near*: mean error "
-        f"within {NEAR_MM:g} mm of the border; *far*: elsewhere. Standing still is an error of {SLIP_MM / 2:g} mm everywhere. "
-        "One thread per training."
+        f"out of {POOL} pairs that slip by 2 to 10 mm, taught the true displacement; mean (least to most) of {seeds} seeds. "
+        f"*near*: mean error within {NEAR_MM:g} mm of the border; *far*: elsewhere. Standing still is an error of "
+        f"{SLIP_MM / 2:g} mm everywhere. One thread per training."
     )
     table = markdown_table(["", "near mm", "far mm", "training s"], lines)
     return "\n\n".join([f"## {TITLE}", explanation, table, check_list(checks)])
