@@ -1,6 +1,6 @@
 """Compares geogrid with greedy and ANTs on the same pairs, in one run, and writes docs/benchmarks.md.
 
-    python tests/benchmarks/run.py [--tables slabs,slices,heads2mm,heads1mm,affine] [--peer-python PYTHON] [--threads 2]
+    python tests/benchmarks/run.py [--tables slabs,slices,heads2mm,heads1mm,oct,affine] [--peer-python PYTHON] [--threads 2]
 
 The real scans are found by ``GEOGRID_TEST_DATA``. Every program runs each pair in a process of its own, one at a time; who goes
 first changes from pair to pair. The page is written when all tables were asked for, or where ``--out`` says; tables of the same
@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.benchmarks import anchors, datasets, page  # noqa: E402
+from tests.benchmarks import anchors, datasets, oct, page  # noqa: E402
 from tests.benchmarks.anchors import ANCHORS, Check, Row  # noqa: E402
 from tests.benchmarks.datasets import Problem  # noqa: E402
 from tests.benchmarks.scores import Outcome, score_after, score_before  # noqa: E402
@@ -58,6 +58,10 @@ TABLES = {
     "heads1mm": Table(
         "Two heads without skull, 3-D, 1 mm (160x192x224): local correlation, windows of 5 voxels",
         lambda data, work: datasets.whole_heads(data), anchors.check_heads_1mm,
+    ),
+    "oct": Table(
+        "Retinal b-scans (OCT), 2-D, each moved and noisy, and against the other: mean Dice of eight layers",
+        lambda data, work: oct.oct_scans(data, work / "oct"), oct.check_oct,
     ),
 }  # fmt: skip
 
