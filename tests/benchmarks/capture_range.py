@@ -24,7 +24,8 @@ import torch
 import geogrid
 from geogrid.io import read_displacement
 from geogrid.metrics import content_mask, folding_percent
-from geogrid.optimize import register_affine
+from geogrid.models import load_weights
+from geogrid.optimize import register_affine, register_learned
 from geogrid.spatial import scale_intensities
 from geogrid.spatial.intensity import on_dark_background
 from geogrid.transforms import AffineTransform, DisplacementField, Transform
@@ -88,7 +89,7 @@ def start(case: MovedHead, model: str, settings: Settings) -> Transform:
         fixed, moving = on_dark_background(fixed), on_dark_background(moving)
     if model == "none":
         return register_affine(fixed, moving, similarity=settings.similarity)[0]
-    raise SystemExit("not yet")
+    return register_learned(load_weights(model), fixed, moving, settings.similarity).transform(case.fixed.grid)
 
 
 def by_peer(case: MovedHead, program: str, settings: Settings) -> Measured | None:
