@@ -88,18 +88,7 @@ class Problem:
 
 def main() -> None:
     """Runs the programs on all problems and prints a table."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--data", nargs=2, metavar=("IMAGE", "LABELS"), help="a scan of your own; default the MNI152 template")
-    options.add_argument("--resolution", type=int, default=2, help="voxel size of the template in mm")
-    options.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
-    options.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
-    options.add_argument("--programs", nargs="*", choices=PEER_PACKAGES, default=list(PEER_PACKAGES), help="beside geogrid")
-    options.add_argument("--models", nargs="*", default=[], help="names or files of weights, each alone and as a start")
-    options.add_argument("--peer-python", default=sys.executable, help="interpreter in which SyN and greedy are looked for")
-    options.add_argument("--seed", type=int, default=0, help="of the deformations and the noise")
-    options.add_argument("--out", type=Path, help="JSON file for the figures")
-    chosen = options.parse_args()
-    console = Console()
+    chosen, console = arguments(), Console()
     moving, labels = source(chosen.data, chosen.resolution)
     programs = {"before": lambda problem: AffineTransform.identity(problem.fixed.dim), **own_programs(chosen.models)}
     for name in chosen.programs:
@@ -115,6 +104,21 @@ def main() -> None:
     console.print(table(found, list(programs)))
     if chosen.out:
         chosen.out.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--data", nargs=2, metavar=("IMAGE", "LABELS"), help="a scan of your own; default the MNI152 template")
+    options.add_argument("--resolution", type=int, default=2, help="voxel size of the template in mm")
+    options.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    options.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    options.add_argument("--programs", nargs="*", choices=PEER_PACKAGES, default=list(PEER_PACKAGES), help="beside geogrid")
+    options.add_argument("--models", nargs="*", default=[], help="names or files of weights, each alone and as a start")
+    options.add_argument("--peer-python", default=sys.executable, help="interpreter in which SyN and greedy are looked for")
+    options.add_argument("--seed", type=int, default=0, help="of the deformations and the noise")
+    options.add_argument("--out", type=Path, help="JSON file for the figures")
+    return options.parse_args()
 
 
 def source(data: tuple[str, str] | None, resolution: int) -> tuple[Image, Image]:

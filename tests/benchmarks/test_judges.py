@@ -46,11 +46,7 @@ def test_every_kind_has_the_size_it_states_and_the_moving_head_is_the_head_under
         shift = float((affine(head.grid.center[None]) - head.grid.center).norm())
         expected = {"28 mm": (0, 28), "45 degrees": (45, 0), "scales": (0, 0), "30 degrees, 15 mm, scales": (30, 15)}[case.kind]
         assert (degrees, shift) == pytest.approx(expected, abs=0.1)
-        assert (
-            (stretches.log().abs().max() <= math.log(1.4) + 1e-6)
-            if "scales" in case.kind
-            else stretches.allclose(turn.new_ones(3))
-        )
+        assert stretches.log().abs().max() <= (math.log(1.4) if "scales" in case.kind else 0) + 1e-6
         seen = warp_image(case.moving, case.truth, head.grid).data
         assert torch.corrcoef(torch.stack([seen.flatten(), head.data.flatten()]))[0, 1] > 0.97
         assert endpoint_error(AffineTransform.identity(3), case.truth, head) > 5
