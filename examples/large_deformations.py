@@ -13,7 +13,6 @@ Families and measures are those of arXiv 2412.13294, Appendix 15. SyN and greedy
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import math
 import statistics
@@ -151,8 +150,7 @@ def own_programs(models: list[str]) -> dict[str, Callable[[Problem], Transform]]
 def registered(problem: Problem, model: str) -> Transform:
     """The whole registration."""
     sources = [(image.data, image.grid.affine) for image in (problem.fixed, problem.moving)]
-    options = {"model": model} if "model" in inspect.signature(geogrid.register).parameters else {}
-    return geogrid.register(*sources, **options).transform
+    return geogrid.register(*sources, model=model).transform
 
 
 def alone(problem: Problem, model: str) -> Transform:

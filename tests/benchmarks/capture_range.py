@@ -9,7 +9,6 @@ between where a program puts a point and where the known map puts it. Cases that
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import sys
 import tempfile
@@ -24,11 +23,12 @@ import torch
 import geogrid
 from geogrid.io import read_displacement
 from geogrid.metrics import content_mask, folding_percent
-from geogrid.models import load_weights
+from geogrid.models import load_weights, shipped_weights
 from geogrid.optimize import register_affine, register_learned
 from geogrid.spatial import scale_intensities
 from geogrid.spatial.intensity import on_dark_background
 from geogrid.transforms import AffineTransform, DisplacementField, Transform
+from tests.benchmarks import page
 from tests.benchmarks.anchors import Check
 from tests.benchmarks.capture import endpoint_error
 from tests.benchmarks.datasets import data_folder
@@ -67,12 +67,7 @@ def measure(case: MovedHead, program: str, settings: Settings) -> Measured | Non
 def by_geogrid(case: MovedHead, model: str, settings: Settings) -> Measured:
     """The start alone and the whole registration; ``none`` for the classical start."""
     sources = [(image.data, image.grid.affine) for image in (case.fixed, case.moving)]
-    options: dict[str, Any] = {"similarity": settings.similarity, "device": "cpu"}
-    if "model" in inspect.signature(geogrid.register).parameters:
-        options["model"] = model
-    elif model != "none":
-        raise SystemExit(f"geogrid.register of this version takes no model, got {model}")
-    result = geogrid.register(*sources, **options)
+    result = geogrid.register(*sources, similarity=settings.similarity, device="cpu", model=model)
     return {
         "start": endpoint_error(start(case, model, settings), case.truth, case.fixed),
         "error": endpoint_error(result.transform, case.truth, case.fixed),
@@ -212,6 +207,18 @@ def checks(rows: Sequence[Measured]) -> list[Check]:
     return found
 
 
+def whole(threads: int) -> str:
+    """The section from a run of all cases: the classical start, the shipped weights, and SyN where it is installed."""
+    settings = Settings(threads=threads)
+    programs = ["classical", *(name for name in shipped_weights() if name.endswith("3d"))]
+    programs += ["SyN"] if page.peer_versions(settings.peer_python) else []
+    data = data_folder()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows.jsonl"
+        run(moved_heads(data, HEADS if data else ("MNI152",)), programs, "same", settings, rows)
+        return section(read_rows(rows))
+
+
 def main() -> None:
     """Runs what was asked for and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -222,6 +229,7 @@ def main() -> None:
     parser.add_argument("--heads", default=",".join(HEADS), help=f"some of {', '.join(HEADS + TUNING_HEADS)}")
     parser.add_argument("--draws", type=int, default=2, help="maps per head and kind")
     parser.add_argument("--work", type=Path, help="folder to keep moving images in between runs")
+    parser.add_argument("--page", type=Path, help="page on which to put the tables")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peer-python", type=Path, default=ROOT / ".venv-bench/bin/python")
     chosen = parser.parse_args()
@@ -229,7 +237,11 @@ def main() -> None:
     settings = Settings(chosen.similarity, chosen.peer_python, chosen.threads)
     cases = moved_heads(data_folder(), chosen.heads.split(","), draws=chosen.draws, contrast=chosen.contrast, work=chosen.work)
     run(cases, [name for name in chosen.programs.split(",") if name], chosen.contrast, settings, chosen.rows)
-    print(section(read_rows(chosen.rows)))
+    found = section(read_rows(chosen.rows))
+    print(found)
+    if chosen.page:
+        dated = page.dated(found, page.machine(page.peer_versions(chosen.peer_python), chosen.threads))
+        chosen.page.write_text(page.updated(chosen.page.read_text() if chosen.page.exists() else "", [dated]))
 
 
 if __name__ == "__main__":
