@@ -15,8 +15,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.benchmarks import attention, capture_range, density, digits, models, neighbors, page  # noqa: E402
-from tests.benchmarks import points, sampling, sliding  # noqa: E402
+from tests.benchmarks import (  # noqa: E402
+    attention,
+    capture_range,
+    density,
+    digits,
+    models,
+    neighbors,
+    page,
+    points,
+    sampling,
+    sliding,
+)
 
 SECTIONS: dict[str, Callable[[int], str]] = {
     "attention": lambda threads: attention.section(48, (27, 125), (1, 4), threads),
