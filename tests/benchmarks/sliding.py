@@ -173,8 +173,8 @@ def section(steps: int, seeds: int, pairs: int = 200, workers: int = 2) -> str:
         f"random place and direction; {pairs} of them that no training saw. Models of three levels, {steps} steps of {BATCH} "
         f"out of {POOL} pairs that slip by 2 to 10 mm, taught the true displacement; mean (least to most) of {seeds} seeds. "
         f"*near*: mean error within {NEAR_MM:g} mm of the border; *far*: elsewhere. Standing still is an error of "
-        f"{SLIP_MM / 2:g} mm everywhere. *{GIVEN}*: nothing but h is taught, and judged by what the finest points, 2 mm apart, make "
-        "of the true displacement of points 4 mm apart. One thread per training."
+        f"{SLIP_MM / 2:g} mm everywhere. *{GIVEN}*: nothing but h is taught, and judged by what the finest points, 2 mm apart, "
+        "make of the true displacement of points 4 mm apart. One thread per training."
     )
     table = markdown_table(["", "near mm", "far mm", "training s"], lines)
     return "\n\n".join([f"## {TITLE}", explanation, table, check_list(checks)])

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from geogrid.data import synthesize
+from geogrid.models import GeoReg, GeoRegConfig
 from geogrid.spatial import Grid, Image
 from geogrid.transforms import AffineTransform, warp_image
 from tests.benchmarks import capture_range, moved_heads, oct, sliding
@@ -124,6 +125,18 @@ def test_distance_to_the_border_changes_sides_where_the_displacement_jumps() -> 
     assert jumps.any()
     assert distance[:-1][jumps].max() <= 2.0 + 1e-4
     assert displacement.diff(dim=0).norm(dim=-1)[~jumps].max() < 1e-4
+
+
+def test_the_truth_handed_down_is_right_away_from_the_border_and_untrained_h_inherits_it() -> None:
+    model = GeoReg(GeoRegConfig(dim=2, channels=(4, 4), steps=(0, 1), num_blocks=1)).eval()
+    pairs = [synthesize(sliding.pairs_of((6.0, 6.0)), torch.Generator().manual_seed(seed)) for seed in (4, 5)]
+    with torch.no_grad():
+        inherited, learned = sliding.handed_down(model, pairs)
+    torch.testing.assert_close(inherited, learned)
+    error = (inherited - torch.cat([pair.displacement for pair in pairs])).norm(dim=1)
+    distance = torch.cat([sliding.distance_to_border(pair) for pair in pairs])
+    assert error[distance > 6].max() < 1e-3
+    assert error[distance < 1].mean() > 0.5
 
 
 @pytest.fixture
