@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import geogrid
 from geogrid.io import read_displacement
@@ -143,13 +144,16 @@ def summary(rows: Sequence[Measured]) -> str:
     kinds = {row["case"]: row["kind"] for row in rows}
     for name in columns:
         values = np.array([line[name] for line in table.values() if name in line])
-        cells = [f"{int((values < limit).sum())} of {len(values)}" for limit in (CAPTURED_MM, NEAR_MM)]
-        per_kind = [
-            f"{sum(table[case].get(name, np.inf) < CAPTURED_MM for case in table if kinds[case] == kind)}" for kind in KINDS
-        ]
-        lines.append([name, *cells, f"{np.median(values):.2f}", f"{values.max():.1f}", *per_kind])
+        cells = [_below(values, limit) for limit in (CAPTURED_MM, NEAR_MM)]
+        per_kind = [[line[name] for case, line in table.items() if kinds[case] == kind and name in line] for kind in KINDS]
+        cells += [f"{np.median(values):.2f}", f"{values.max():.1f}", *(_below(np.array(own), CAPTURED_MM) for own in per_kind)]
+        lines.append([name, *cells])
     limits = [f"< {limit:g} mm" for limit in (CAPTURED_MM, NEAR_MM)]
     return markdown_table(["", *limits, "median", "worst", *(f"{kind}: {limits[0]}" for kind in KINDS)], lines)
+
+
+def _below(values: NDArray[np.float64], limit: float) -> str:
+    return f"{int((values < limit).sum())} of {len(values)}" if len(values) else "not run"
 
 
 def costs(rows: Sequence[Measured]) -> str:
@@ -179,7 +183,7 @@ def section(rows: Sequence[Measured]) -> str:
         parts += [f"Contrast of the moving image: {contrast}; similarity of geogrid: `{similarity}`.", summary(own), costs(own)]
         if contrast == "same":
             parts += [check_list(checks(own)), details(own)]
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 _EXPLANATION = (
