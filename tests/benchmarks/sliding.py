@@ -42,8 +42,8 @@ EVALUATION_SEED = 987_654_321
 
 
 def pairs_of(slip: tuple[float, float]) -> SyntheticConfig:
-    """32 x 32 pixels of 2 mm in many tissues, the same contrast with noise; beyond the border is other tissue."""
-    world = WorldConfig(kinds=("blobs",), num_labels=(8, 12))
+    """32 x 32 pixels of 2 mm in two or three tissues, the same contrast with noise; the other side shows other tissue."""
+    world = WorldConfig(kinds=("blobs",), num_labels=(2, 3))
     contrast = ContrastConfig(relation=("same",), missing=0)
     return SyntheticConfig((32, 32), (2.0, 2.0), world=world, contrast=contrast, deformation=DeformationConfig(slip_mm=slip))
 

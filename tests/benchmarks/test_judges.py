@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from geogrid.data import synthesize
-from geogrid.models import GeoReg, GeoRegConfig
+from geogrid.models import GeoReg, GeoRegConfig, ModelCard, save_weights
 from geogrid.spatial import Grid, Image
 from geogrid.transforms import AffineTransform, warp_image
 from tests.benchmarks import capture_range, moved_heads, oct, sliding
@@ -108,6 +108,18 @@ def test_what_a_file_has_is_not_run_again(head: Image, monkeypatch: pytest.Monke
         capture_range.run(cases, ["classical"], "same", capture_range.Settings(), tmp_path / "rows.jsonl")
     assert len(measured) == len(set(measured)) == 8
     assert len(capture_range.read_rows(tmp_path / "rows.jsonl")) == 8
+
+
+def test_a_model_is_judged_alone_and_as_a_start(head: Image, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(moved_heads, "head", lambda data, name: head)
+    monkeypatch.setattr("tests.benchmarks.capture.PAD_VOXELS", 8)
+    model = GeoReg(GeoRegConfig(dim=3, channels=(4, 4), steps=(0, 1), num_blocks=1)).eval()
+    file = save_weights(tmp_path / "random.safetensors", model, ModelCard(data="none", recipe="random weights", seed=0))
+    case = next(moved_heads.moved_heads(None, ("oasis_B",), draws=1))
+    found = [capture_range.measure(case, program, capture_range.Settings()) for program in ("classical", str(file))]
+    assert all(math.isfinite(row[key]) for row in found for key in ("start", "error", "folding", "seconds"))
+    assert {row["kept"] for row in found} <= {"affine", "headers", "learned"}
+    assert found[0]["start"] != found[1]["start"]
 
 
 def test_standing_still_at_a_sliding_border_is_half_the_slip_near_and_far() -> None:
