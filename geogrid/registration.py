@@ -282,9 +282,9 @@ def _solve(
     images, weights = [], []
     for side in ("fixed", "moving"):
         file: ImageFile = getattr(pair, side)
-        weight = pair.weight(side)
-        images.append(scale_intensities(file.image, weight).to(device))
-        weights.append(None if weight is None else Image(weight.float().to(device), file.image.grid))
+        support = pair.support(side)
+        images.append(scale_intensities(file.image, pair.weight(side)).to(device))
+        weights.append(None if support is None else Image(support.to(device), file.image.grid))
     model = None if chosen is None else chosen.on(device)
     return optimize_pair(images[0], images[1], config, weights[0], weights[1], progress, model)
 

@@ -28,11 +28,13 @@ class SampledImage(ImageFile):
         storage: of that lattice.
         name: what messages call it.
         valid: ``(*image.grid.shape)`` bool, what lies among the samples.
+        support: ``(*image.grid.shape)`` in [0, 1], how much each voxel is known.
         samples: positions and all that their table says.
         intensity: name of the feature that was taken for the intensity.
         coordinates: convention in which files are written.
     """
 
+    support: Tensor = field(kw_only=True)
     samples: PointTable = field(kw_only=True)
     intensity: str = field(kw_only=True)
     coordinates: Coordinates = field(default="ras", kw_only=True)
@@ -73,9 +75,11 @@ def as_sampled_image(
         raise GeogridError(f"{name}: every {column} is {float(values[0]):g}, which shows nothing that could be matched")
     with naming(name):
         grid = lattice_of_samples(table.points)
-        image, valid = grid_samples(table.points, values, grid)
+        found = grid_samples(table.points, values, grid)
     storage = Storage(grid.shape, grid.affine)
-    return SampledImage(image, storage, name, valid, samples=table, intensity=column, coordinates=coordinates)
+    return SampledImage(
+        found.image, storage, name, found.seen, support=found.support, samples=table, intensity=column, coordinates=coordinates
+    )
 
 
 def with_column(table: PointTable, name: str, values: Tensor) -> PointTable:

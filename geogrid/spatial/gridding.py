@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,7 @@ from torch import Tensor
 from geogrid.errors import GeogridError
 from geogrid.spatial.grid import Grid
 from geogrid.spatial.image import Image
-from geogrid.spatial.lattice import inherit
+from geogrid.spatial.lattice import flat_index, inherit
 from geogrid.spatial.sampling import lattice_corners
 
 FINENESS = {2: 2.0, 3: 4.0}
@@ -30,6 +32,20 @@ ITERATIONS = 25
 TOLERANCE = 3e-3
 
 Values = NDArray[np.float32]
+
+
+class Gridded(NamedTuple):
+    r"""Scattered samples on a lattice; made by :func:`grid_samples`.
+
+    Args:
+        image: the values.
+        seen: ``(*grid.shape)`` bool, whether a point lies among the samples: near one, gaps closed.
+        support: ``(*grid.shape)`` in [0, 1], :math:`\min(1, \sum_j S_{jb})`, the weight of a point in a registration.
+    """
+
+    image: Image
+    seen: Tensor
+    support: Tensor
 
 
 def sample_spacing(points: Tensor) -> float:
@@ -57,7 +73,8 @@ def sample_spacing(points: Tensor) -> float:
     volume = float((relative.amax(0) - low).prod())
     for _ in range(4):
         edge = (PER_CELL * volume / len(points)) ** (1 / dim)
-        volume = min(volume, len(((relative - low) / edge).floor().long().unique(dim=0)) * edge**dim)
+        cells = ((relative - low) / edge).floor().long()
+        volume = min(volume, len(flat_index(list(cells.T), (cells.amax(0) + 1).tolist()).unique()) * edge**dim)
     return float((volume / len(points)) ** (1 / dim))
 
 
@@ -85,7 +102,7 @@ def lattice_of_samples(points: Tensor) -> Grid:
     return Grid(tuple(int(n) for n in shape), affine)
 
 
-def grid_samples(points: Tensor, values: Tensor, grid: Grid, stiffness: float = 0.1) -> tuple[Image, Tensor]:
+def grid_samples(points: Tensor, values: Tensor, grid: Grid, stiffness: float = 0.005) -> Gridded:
     r"""The image on a lattice that agrees best with scattered samples and bends least.
 
     With S the linear interpolation of the lattice at the samples and L the Laplacian in lattice units (differences to the
@@ -102,14 +119,14 @@ def grid_samples(points: Tensor, values: Tensor, grid: Grid, stiffness: float = 
         stiffness: the weight :math:`\lambda`.
 
     Returns:
-        The image, and which lattice points ``(*grid.shape)`` lie among the samples: within reach of one, gaps closed.
+        The image, what lies among the samples, and how well each lattice point is supported.
 
     Reference:
         Briggs (1974) "Machine contouring using minimum curvature", Geophysics.
 
     Example:
         >>> places = 30 * torch.rand(400, 2, generator=torch.Generator().manual_seed(0))
-        >>> image, seen = grid_samples(places, 2 * places[:, 0], lattice_of_samples(places))
+        >>> image, seen, _ = grid_samples(places, 2 * places[:, 0], lattice_of_samples(places))
         >>> error = image.data - 2 * image.grid.points()[:, 0].view(image.grid.shape)
         >>> bool(error[seen].abs().median() < 0.1)
         True
@@ -124,8 +141,8 @@ def grid_samples(points: Tensor, values: Tensor, grid: Grid, stiffness: float = 
         read = _interpolation(points, level)
         found = _bent_least(read, rest, inherit(found[None], last, level)[0], stiffness)
         last = level
-    support = torch.from_numpy(read.sum(0).A1 > 0).view(grid.shape)
-    return Image(found + mean.float(), grid), _closed(support)
+    support = torch.from_numpy(read.sum(0).A1).view(grid.shape).clamp_max(1)
+    return Gridded(Image(found + mean.float(), grid), _closed(support > 0), support)
 
 
 def _interpolation(points: Tensor, grid: Grid) -> csr_matrix:
