@@ -137,7 +137,7 @@ def test_an_intensity_of_images_is_refused() -> None:
 
 
 def test_other_dimensions_are_refused() -> None:
-    with pytest.raises(GeogridError, match="2-D and .* 3-D"):
+    with pytest.raises(GeogridError, match=r"2-D and .* 3-D"):
         geogrid.register(source("fixed", 2, "samples"), source("moving", 3, "image"))
 
 

@@ -68,7 +68,7 @@ def as_sampled_image(
     column = _column(table, intensity, name)
     assert table.features is not None
     values = table.features[:, table.feature_names.index(column)]
-    if len(values) < MIN_VOXELS**table.points.shape[1]:
+    if len(values) < MIN_VOXELS ** table.points.shape[1]:
         least = MIN_VOXELS ** table.points.shape[1]
         raise GeogridError(f"{name}: expected at least {least} samples, got {len(values)}, which show nothing to be matched")
     if float(values.min()) == float(values.max()):

@@ -1,6 +1,6 @@
 """Measures the layers, the neighbour searches and the models, and puts the tables into docs/benchmarks.md.
 
-    python tests/benchmarks/layers.py [--tables attention,neighbors,sampling,density,models,digits,points] [--threads 2]
+    python tests/benchmarks/layers.py [--tables attention,neighbors,sampling,density,models,digits,points,thinned] [--threads 2]
 
 Tables of the same title on the page are replaced, the others stay.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.benchmarks import attention, density, digits, models, neighbors, page, points, sampling  # noqa: E402
+from tests.benchmarks import attention, density, digits, models, neighbors, page, points, sampling, thinned  # noqa: E402
 
 SECTIONS: dict[str, Callable[[int], str]] = {
     "attention": lambda threads: attention.section(48, (27, 125), (1, 4), threads),
@@ -25,6 +25,7 @@ SECTIONS: dict[str, Callable[[int], str]] = {
     "models": models.section,
     "digits": lambda threads: digits.section(1800, 300, 3, workers=threads),
     "points": lambda threads: points.section(),
+    "thinned": lambda threads: thinned.section(),
 }
 
 

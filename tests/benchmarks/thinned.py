@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 import geogrid  # noqa: E402
 from geogrid.io import ImageFile, PointTable, Storage, as_image_file, read_labels  # noqa: E402
 from geogrid.losses import ObjectiveConfig  # noqa: E402
-from geogrid.optimize import OptimizeConfig  # noqa: E402
+from geogrid.optimize.pipeline import OptimizeConfig  # noqa: E402
 from geogrid.spatial import Image  # noqa: E402
 from geogrid.spatial.pyramid import pool_values  # noqa: E402
 from geogrid.transforms import AffineTransform, Transform, warp_labels  # noqa: E402
@@ -42,8 +42,8 @@ TITLE = "Thick slices, subsets and odd fields of view"
 TABLES = ("slabs", "cords", "prostates", "heads")
 NOTE = (
     "`geogrid.register` with its defaults. *2*, *4*: both images averaged over so many voxels along one axis; *25 %*: a random "
-    "quarter of the voxels of both, as positions with intensities. The labels stay whole. *s*: CPU seconds of one call, metrics "
-    "included. *headers*: `affine=\"none\"`, as the how-to advises for small fields of view with right headers; *stiff*: ten "
+    "quarter of the voxels of both, as positions with intensities. The labels stay whole. *s*: CPU seconds of a call with its "
+    'metrics. *headers*: `affine="none"`, as the how-to advises for small fields of view with right headers; *stiff*: ten '
     "times the smoothness at the finest level."
 )
 KEPT = 0.25
@@ -54,6 +54,7 @@ PROSTATES = (*(("train", k) for k in range(8)), ("test", 25), ("test", 26))
 STIFF = OptimizeConfig(objective=ObjectiveConfig(diffusion=0.5))
 SETTINGS: dict[str, dict[str, Any]] = {
     "mind": {"similarity": "mind"},
+    "nmi": {"similarity": "nmi"},
     "mind, headers": {"similarity": "mind", "affine": "none"},
     "nmi, headers": {"similarity": "nmi", "affine": "none"},
     "mind, headers, stiff": {"similarity": "mind", "affine": "none", "config": STIFF},
@@ -109,7 +110,9 @@ def thinned_table(name: str, problems: Iterable[Problem], axis: int) -> str:
         sides = {v: [variant(v, file, axis, 2 * number + side) for side, file in enumerate(files)] for v in VARIANTS}
         found = {v: measure(*sides[v], judge) for v in VARIANTS}
         rows.append(found)
-        lines.append([problem.name, *(f"{found[v].dice:.3f}" for v in VARIANTS), *(f"{found[v].seconds:.1f}" for v in VARIANTS)])
+        lines.append(
+            [problem.name, *(f"{found[v].dice:.3f}" for v in VARIANTS), *(f"{found[v].seconds:.1f}" for v in VARIANTS)]
+        )
         say(name, lines[-1])
     means = {v: statistics.mean(row[v].dice for row in rows) for v in VARIANTS}
     seconds = {v: statistics.mean(row[v].seconds for row in rows) for v in VARIANTS}
