@@ -84,5 +84,5 @@ $(BENCH)/.stamp: Makefile
 	@touch $@
 
 clean:  ## remove environments, caches and outputs
-	rm -rf $(VENV) $(BENCH) $(CLUSTER) $(PYTORCH3D) demo digits docs/_build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf $(VENV) $(BENCH) $(CLUSTER) $(PYTORCH3D) anisotropic demo digits docs/_build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find geogrid tests examples notebooks docs -name __pycache__ -type d -prune -exec rm -rf {} +

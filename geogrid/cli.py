@@ -22,8 +22,6 @@ COORDINATES = click.option(
     "--coordinates", type=click.Choice(["ras", "lps"]), default="ras", show_default=True,
     help="Convention of points in CSV, PLY and VTK files, world mm: ras (NIfTI, nibabel) or lps (ITK, ANTs, DICOM).",
 )  # fmt: skip
-
-
 NAN_OUTSIDE = click.option(
     "--nan-outside", is_flag=True, help="Treat NaN voxels as outside the image (SPM writes such backgrounds)."
 )
@@ -61,6 +59,7 @@ def app(context: click.Context) -> None:
 @click.option("--moving-landmarks", type=IMAGE, help="CSV of the same points in MOVING, in the same order.")
 @COORDINATES
 @click.option("--feature", "features", multiple=True, help="Column of POINTS that partners share; may be given again.")
+@click.option("--intensity", metavar="COLUMN", help="POINTS are samples of an image, and this column holds its intensities.")
 @click.option("--fixed-mask", type=IMAGE, help="Where FIXED counts (not 0).")
 @click.option("--moving-mask", type=IMAGE, help="Where MOVING counts (not 0).")
 @click.option(
@@ -84,7 +83,8 @@ def app(context: click.Context) -> None:
 def register(fixed: Path, moving: Path, out: Path, quiet: bool, overwrite: bool, **options: Any) -> None:
     """Register MOVING to FIXED, images or points, and write results, transforms, metrics and a report into a folder.
 
-    Points are files of type .csv, .gii, .ply, .vtk, .vtp or .vtu, on both sides.
+    Points are files of type .csv, .gii, .ply, .vtk, .vtp or .vtu. Beside an image, or with --intensity, they are samples of an
+    image: positions with intensities.
     """
     from geogrid.io import atomic_directory
     from geogrid.registration import ALL_OUTPUTS, register

@@ -29,6 +29,7 @@ from geogrid.optimize.history import HistoryEntry, Progress, no_progress
 from geogrid.optimize.memory import check_memory, coarsest_scale
 from geogrid.optimize.pipeline import OptimizeConfig, Solution, optimize_pair
 from geogrid.report import ReportContents, render_pictures, render_report, write_pictures
+from geogrid.sample_files import SAMPLE_OUTPUTS, write_sample_files
 from geogrid.spatial import Grid, Image, finest_scale, scale_intensities
 from geogrid.transforms import (
     AffineTransform,
@@ -46,9 +47,9 @@ Device = Literal["auto", "cpu", "cuda"]
 
 OUTPUTS = (
     *("warped.nii.gz", "warped_labels.nii.gz", "displacement.nii.gz", "inverse_displacement.nii.gz"),
-    *("metrics.json", "report.html"),
+    *("metrics.json", "report.html", *SAMPLE_OUTPUTS),
 )
-"""What :meth:`Registration.save` writes; ``warped_labels.nii.gz`` only with labels."""
+"""What :meth:`Registration.save` writes; ``warped_labels.nii.gz`` only with labels, CSV files only of scattered samples."""
 
 ALL_OUTPUTS = tuple(dict.fromkeys((*OUTPUTS, *CLOUD_OUTPUTS)))
 """What the registration of images or of points writes."""
@@ -142,6 +143,7 @@ class Registration:
             write_image(folder / "warped_labels.nii.gz", self.warped_label_image, storage)
         write_displacement(folder / "displacement.nii.gz", self.transform.displacement, storage)
         write_displacement(folder / "inverse_displacement.nii.gz", self.inverse.displacement, moving_storage)
+        write_sample_files(folder, self.pair, self.transform, self.inverse)
         metrics = _finite(self.metrics | {"inverse_residual_mm": _summary(self.inverse_residual)})
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
         contents = self.report_contents(metrics)
@@ -178,6 +180,7 @@ def register(
     fixed_landmarks: PointSource | None = None,
     moving_landmarks: PointSource | None = None,
     coordinates: Coordinates = "ras",
+    intensity: str | None = None,
     fixed_mask: Source | None = None,
     moving_mask: Source | None = None,
     affine: AffineKind = "auto",
@@ -193,9 +196,12 @@ def register(
     """Registers a moving image to a fixed one, or moving points to fixed ones.
 
     Points may be a path (CSV, GIFTI, PLY, VTK), an array of 2 or 3 columns in mm, a ``PointCloud``, a PyG ``Data`` or a
-    PyTorch3D ``Pointclouds``, on both sides. Of them a :class:`~geogrid.CloudRegistration` comes back; labels, masks,
+    PyTorch3D ``Pointclouds``. Of points on both sides a :class:`~geogrid.CloudRegistration` comes back; labels, masks,
     ``affine``, ``model``, ``resolution`` and ``nan_outside`` are for images, and ``config`` is a
     :class:`~geogrid.optimize.PointsConfig`. ``features``, for points only, names the further columns that partners share.
+
+    Points beside an image, or with an ``intensity``, are scattered samples of an image. They are registered as the image that
+    they give on a lattice (:func:`geogrid.io.as_sampled_image`).
 
     Args:
         fixed: a path, a nibabel image, or an (array or tensor, affine) pair; the affine maps indices to world mm, RAS+.
@@ -204,7 +210,8 @@ def register(
         moving_labels: likewise on the moving grid.
         fixed_landmarks: CSV path or ``(num_landmarks, dim)`` world mm, for the target registration error.
         moving_landmarks: the same landmarks in the moving image, in the same order.
-        coordinates: convention of both lists of landmarks, ``ras`` or ``lps``.
+        coordinates: convention of points and landmarks, ``ras`` or ``lps``.
+        intensity: of scattered samples, the name of the column of intensities; default ``intensity``, or the only column.
         fixed_mask: where the fixed image counts.
         moving_mask: where the moving image counts.
         affine: ``auto`` (affine, unless trusting the headers turns out better), ``rigid``, ``affine`` or ``none``.
@@ -253,6 +260,7 @@ def register(
         "affine": affine, "similarity": similarity, "start": solution.start, "start_losses": solution.losses,
         "model": None if chosen is None else {"name": chosen.name, "sha256": chosen.sha256},
         "resolution_mm": config.scale, "seed": seed, "nan_outside": nan_outside, "coordinates": coordinates,
+        "intensity": intensity,
         "levels": len({step.level for step in solution.trajectory.steps}),
     }  # fmt: skip
     progress("metrics", 0.9)
@@ -274,9 +282,9 @@ def _solve(
     images, weights = [], []
     for side in ("fixed", "moving"):
         file: ImageFile = getattr(pair, side)
-        weight = pair.weight(side)
-        images.append(scale_intensities(file.image, weight).to(device))
-        weights.append(None if weight is None else Image(weight.float().to(device), file.image.grid))
+        support = pair.support(side)
+        images.append(scale_intensities(file.image, pair.weight(side)).to(device))
+        weights.append(None if support is None else Image(support.to(device), file.image.grid))
     model = None if chosen is None else chosen.on(device)
     return optimize_pair(images[0], images[1], config, weights[0], weights[1], progress, model)
 

@@ -102,7 +102,7 @@ BAD = {
     "cut.ply": ("ply\n", ["cut.ply", "not a readable .ply file"]),
     "cut.vtk": ("words", ["cut.vtk", "not a readable .vtk file"]),
     "cut.gii": ("words", ["cut.gii", "not a readable GIFTI file"]),
-    "cut.nii.gz": ("words", ["cut.nii.gz", "expected points"]),
+    "cut.nii.gz": ("words", ["fixed.csv", "column intensity"]),
     "missing.csv": (None, ["missing.csv", "no such file"]),
 }
 

@@ -210,12 +210,12 @@ def test_what_does_not_fit_is_refused(kind: str) -> None:
         geogrid.register(*pair(), **options)
 
 
-def test_two_kinds_are_refused(tmp_path: Path) -> None:
+def test_two_kinds_are_refused() -> None:
     image: Any = (torch.rand(8, 8, 8), torch.eye(4))
-    with refused("moving", "expected points", "tuple"):
+    with refused("fixed samples", "column intensity", "got none", "two sets of points"):
         geogrid.register(cloud(), image)
-    with refused("fixed", "expected points", "scan.nii.gz"):
-        geogrid.register("scan.nii.gz", cloud())  # type: ignore[call-overload]
+    with refused("moving samples", "column intensity", "got none", "two sets of points"):
+        geogrid.register("scan.nii.gz", cloud())
     with refused("features", "is for points"):
         geogrid.register(image, image, features=["size"])
     with refused("2-D", "3-D", "same dimension"):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
-from geogrid.io import ImageFile, PointSource, Source, as_image_file, as_points, read_labels, read_mask
+from geogrid.io import ImageFile, PointSource, SampledImage, Source, as_image_file, as_points, read_labels, read_mask
 from geogrid.io.points import Coordinates
 from geogrid.spatial import Grid, inside_lattice
 
@@ -48,6 +48,13 @@ class Pair:
         mask: ImageFile | None = getattr(self, f"{side}_mask")
         parts = [part for part in (image.valid, None if mask is None else mask.image.data) if part is not None]
         return torch.stack(parts).all(0) if parts else None
+
+    def support(self, side: str) -> Tensor | None:
+        """How much each voxel counts, in [0, 1]: :meth:`weight`, and of scattered samples how well they show it."""
+        image, weight = getattr(self, side), self.weight(side)
+        if weight is None or not isinstance(image, SampledImage):
+            return None if weight is None else weight.float()
+        return weight * image.support
 
 
 def read_pair(

@@ -7,6 +7,7 @@ from geogrid.io.exchange import from_arrays, from_pyg, from_pytorch3d, to_arrays
 from geogrid.io.images import ImageFile, as_image_file, read_image, read_labels, read_mask, to_nifti, write_image
 from geogrid.io.outputs import atomic_directory, atomic_file
 from geogrid.io.points import PointTable, read_points, write_points
+from geogrid.io.sampled import SampledImage, as_sampled_image, with_column
 from geogrid.io.sources import Source, read_storage
 from geogrid.io.storage import Storage
 
@@ -15,10 +16,12 @@ __all__ = [
     "ImageFile",
     "PointSource",
     "PointTable",
+    "SampledImage",
     "Source",
     "Storage",
     "as_image_file",
     "as_points",
+    "as_sampled_image",
     "atomic_directory",
     "atomic_file",
     "from_arrays",
@@ -35,6 +38,7 @@ __all__ = [
     "to_nifti",
     "to_pyg",
     "to_pytorch3d",
+    "with_column",
     "write_displacement",
     "write_image",
     "write_points",

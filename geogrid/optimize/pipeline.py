@@ -104,7 +104,8 @@ def optimize_pair(
         starts["headers"] = Trajectory(AffineTransform.identity(fixed.dim), ())
     if model is not None:
         progress("learned start", 0.1)
-        given, learned = (), config.learned
+        given: tuple[AffineTransform, ...] = ()
+        learned = config.learned
         if config.affine != "none":
             given = (AffineTransform.identity(fixed.dim), centered(fixed, moving), affine)
             learned = replace(learned, follow=1, passes=1)

@@ -1,6 +1,6 @@
 """Measures the layers, the neighbour searches and the models, and puts the tables into docs/benchmarks.md.
 
-    python tests/benchmarks/layers.py [--tables attention,neighbors,sampling,density,models,digits,points,sliding,capture]
+    python tests/benchmarks/layers.py [--tables attention,neighbors,sampling,density,models,digits,points,sliding,capture,thinned]
 
 Tables of the same title on the page are replaced, the others stay.
 """
@@ -26,6 +26,7 @@ from tests.benchmarks import (  # noqa: E402
     points,
     sampling,
     sliding,
+    thinned,
 )
 
 SECTIONS: dict[str, Callable[[int], str]] = {
@@ -38,6 +39,7 @@ SECTIONS: dict[str, Callable[[int], str]] = {
     "points": lambda threads: points.section(),
     "sliding": lambda threads: sliding.section(400, 3, workers=threads),
     "capture": capture_range.whole,
+    "thinned": lambda threads: thinned.section(),
 }
 
 
