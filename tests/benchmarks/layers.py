@@ -1,6 +1,6 @@
 """Measures the layers, the neighbour searches and the models, and puts the tables into docs/benchmarks.md.
 
-    python tests/benchmarks/layers.py [--tables attention,neighbors,sampling,density,models,digits,points,sliding,capture,thinned]
+    python tests/benchmarks/layers.py [--tables NAME,NAME...]   (names: SECTIONS below; all by default)
 
 Tables of the same title on the page are replaced, the others stay.
 """
