@@ -61,6 +61,7 @@ def app(context: click.Context) -> None:
 @click.option("--moving-landmarks", type=IMAGE, help="CSV of the same points in MOVING, in the same order.")
 @COORDINATES
 @click.option("--feature", "features", multiple=True, help="Column of POINTS that partners share; may be given again.")
+@click.option("--correspondences", type=IMAGE, help="CSV of fixed row, moving row (from 0) of POINTS that are partners.")
 @click.option("--fixed-mask", type=IMAGE, help="Where FIXED counts (not 0).")
 @click.option("--moving-mask", type=IMAGE, help="Where MOVING counts (not 0).")
 @click.option(

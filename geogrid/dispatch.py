@@ -14,6 +14,7 @@ from torch import Tensor
 from geogrid.cloud_registration import CloudRegistration, register_clouds
 from geogrid.errors import GeogridError
 from geogrid.io import PointSource, PointTable, is_point_source
+from geogrid.io.correspondences import PairSource
 from geogrid.io.points import Coordinates
 from geogrid.optimize.history import Progress
 from geogrid.optimize.points import PointsConfig
@@ -43,6 +44,7 @@ class RegisterEither(Protocol[Arguments, Result]):
         moving_landmarks: PointSource | None = None,
         coordinates: Coordinates = "ras",
         features: Sequence[str] = (),
+        correspondences: PairSource | None = None,
         seed: int = 0,
         progress: Progress = ...,
         config: PointsConfig | None = None,

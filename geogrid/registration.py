@@ -195,7 +195,8 @@ def register(
     Points may be a path (CSV, GIFTI, PLY, VTK), an array of 2 or 3 columns in mm, a ``PointCloud``, a PyG ``Data`` or a
     PyTorch3D ``Pointclouds``, on both sides. Of them a :class:`~geogrid.CloudRegistration` comes back; labels, masks,
     ``affine``, ``model``, ``resolution`` and ``nan_outside`` are for images, and ``config`` is a
-    :class:`~geogrid.optimize.PointsConfig`. ``features``, for points only, names the further columns that partners share.
+    :class:`~geogrid.optimize.PointsConfig`. ``features``, for points only, names the further columns that partners share, and
+    ``correspondences`` the rows that are known to be partners.
 
     Args:
         fixed: a path, a nibabel image, or an (array or tensor, affine) pair; the affine maps indices to world mm, RAS+.

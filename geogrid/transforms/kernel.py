@@ -23,8 +23,8 @@ class KernelTransform:
 
     .. math:: T(x) = A x + t + \sum_c k(|x - c|)\, \alpha_c + u(x), \qquad k(r) = \sum_w a_w \exp(-r^2 / 2 l_w^2)
 
-    Far from all control points only the affine part is left, and what detail has at its border. Kernels depend on distances alone, so a rigid motion of the world
-    turns centers and coefficients and changes nothing else.
+    Far from all control points only the affine part is left, and what detail has at its border. Kernels depend on distances
+    alone, so a rigid motion of the world turns centers and coefficients and changes nothing else.
 
     Args:
         affine: the affine part.

@@ -71,3 +71,18 @@ def check_features(features: tuple[Tensor, Tensor] | None, fixed: Tensor, moving
         raise GeogridError(
             f"features: expected the same channels on both sides, got {features[0].shape[1]} and {features[1].shape[1]}"
         )
+
+
+def check_correspondences(pairs: Tensor | None, fixed: Tensor, moving: Tensor) -> None:
+    """Refuses pairs of rows that are not there."""
+    if pairs is None:
+        return
+    if pairs.dim() != 2 or pairs.shape[1] != 2 or pairs.dtype != torch.int64:
+        raise GeogridError(
+            f"correspondences: expected int64 rows of shape (num_pairs, 2), got {pairs.dtype} {tuple(pairs.shape)}"
+        )
+    size = torch.tensor([len(fixed), len(moving)])
+    bad = ((pairs < 0) | (pairs >= size)).any(1)
+    if bool(bad.any()):
+        first = pairs[bad][0].tolist()
+        raise GeogridError(f"correspondences: expected rows below {size.tolist()} of the fixed and moving points, got {first}")

@@ -13,7 +13,7 @@ from geogrid.optimize.history import HistoryEntry
 from geogrid.optimize.points.anneal import falling
 from geogrid.optimize.points.cloud import FAR, OrderedCloud
 from geogrid.spatial import Grid
-from geogrid.spatial.lattice import apply_per_axis
+from geogrid.spatial.lattice import apply_per_axis, inherit
 from geogrid.spatial.sampling import lattice_corners
 from geogrid.transforms import DisplacementField, KernelTransform, jacobian_determinant
 
@@ -25,6 +25,8 @@ STILL = 0.05
 """Weight of no motion against the median weight of the matches around a point."""
 LEAST_VOLUME = 0.1
 """Where a step would bring the change of volume below this share of the affine map's, it is not made."""
+COARSE = 3
+"""Lattice points from one place where the smooth map is looked up to the next."""
 TRIALS = 6
 """How often a step is taken back at places that fold before it is given up everywhere."""
 
@@ -165,8 +167,9 @@ class FoldGuard:
     def of(cls, lattice: FineLattice, start: KernelTransform) -> FoldGuard:
         """The guard of what is added to a smooth map."""
         grid = lattice.grid
-        nodes = grid.points().double()
-        before = (start(nodes) - nodes).float().T.reshape(grid.dim, *grid.shape)
+        coarse = grid.pool((COARSE,) * grid.dim)
+        nodes = coarse.points().double()
+        before = inherit((start(nodes) - nodes).float().T.reshape(grid.dim, *coarse.shape), coarse, grid)
         touched = torch.zeros(grid.num_points, dtype=torch.bool)
         touched[lattice.corners.flatten()] = True
         return cls(lattice, before, touched.view(grid.shape), LEAST_VOLUME * float(torch.linalg.det(start.affine.linear)))
@@ -204,9 +207,7 @@ class FineSchedule:
     neighbors: int = 4
 
     @classmethod
-    def between(
-        cls, widths: tuple[float, float], sigmas: tuple[float, float], steps: int, outliers: float
-    ) -> FineSchedule:
+    def between(cls, widths: tuple[float, float], sigmas: tuple[float, float], steps: int, outliers: float) -> FineSchedule:
         """Scales that fall geometrically."""
         return cls(falling(*widths, steps), falling(*sigmas, steps), outliers)
 

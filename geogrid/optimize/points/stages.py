@@ -21,6 +21,7 @@ from geogrid.optimize.points.fine import FineSchedule, refine
 from geogrid.optimize.points.fit import SmoothFit
 from geogrid.optimize.points.learned import vote_by_scorer
 from geogrid.optimize.points.matches import Matches
+from geogrid.optimize.points.pins import WORTH, Pins
 from geogrid.transforms import KernelTransform
 
 FAR_START = 0.25
@@ -44,6 +45,7 @@ class Stages:
         moving: in the same units and the same frame.
         spacing: of both clouds, on average.
         config: settings.
+        pins: known partners.
         history: is added to.
     """
 
@@ -51,6 +53,7 @@ class Stages:
     moving: OrderedCloud
     spacing: float
     config: PointsConfig
+    pins: Pins
     history: list[HistoryEntry] = field(default_factory=list)
 
     def affine(self) -> Tensor:
@@ -60,7 +63,7 @@ class Stages:
         standard deviation at once, for clouds that lie well but of which one shows only a part.
         """
         config, dim = self.config, self.fixed.points.shape[1]
-        fit = SmoothFit(self.fixed.points[:0], config.widths, config.amplitudes)
+        fit = SmoothFit(self.fixed.points[:0], config.widths, config.amplitudes, self.pins)
         assigner = self._assigner(config.affine_points)
         sigmas = falling(*config.affine_sigma, config.affine_steps)
         shift = self.moving.middle - self.fixed.middle
@@ -80,7 +83,8 @@ class Stages:
     def deform(self, affine: Tensor) -> tuple[SmoothFit, Tensor]:
         """Dense and then sparse EM over a smooth displacement."""
         config = self.config
-        fit = SmoothFit(self.fixed.spread_points(config.control_points), config.widths, config.amplitudes)
+        centers = self.fixed.spread_points(config.control_points)
+        fit = SmoothFit(centers, config.widths, config.amplitudes, self.pins)
         theta = fit.affine_only(affine)
         dense = self._assigner(config.dense_points)
         coarser = self._coarser(config.dense_points)
@@ -163,8 +167,8 @@ class Stages:
     def _refit(self, fit: SmoothFit, theta: Tensor, fixed: OrderedCloud, target: Tensor, weight: Tensor) -> Tensor:
         if float(weight.sum()) < FEWEST:
             return theta
-        basis = fit.basis(fixed.points)
-        return evidence_fit(fit, basis, target - fixed.points, weight, NOISES * self.spacing).theta
+        rows = fit.pinned(fit.basis(fixed.points), target - fixed.points, weight, WORTH)
+        return evidence_fit(fit, *rows, NOISES * self.spacing).theta
 
     def _assigner(self, num: int, neighbors: int | None = None) -> Assigner:
         most = num if neighbors else 2 * num

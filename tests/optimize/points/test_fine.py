@@ -74,7 +74,10 @@ def test_far_outliers_do_not_make_the_lattice_coarse():
 
 def test_spread_and_gather_are_adjoint():
     lattice = FineLattice.around(scattered(3, 50) / 100, 0.2)
-    values, there = scattered(3, 50, seed=1) / 100, torch.randn(3, *lattice.grid.shape, generator=torch.Generator().manual_seed(0))
+    values, there = (
+        scattered(3, 50, seed=1) / 100,
+        torch.randn(3, *lattice.grid.shape, generator=torch.Generator().manual_seed(0)),
+    )
     expected = float((lattice.spread(values) * there).sum())
     assert float((lattice.gather(there) * values).sum()) == pytest.approx(expected, rel=1e-4)
 

@@ -174,6 +174,26 @@ def test_what_cannot_be_registered_is_told_in_one_line(name):
     assert "\n" not in str(caught.value)
 
 
+def test_known_partners_turn_what_positions_alone_cannot():
+    """A circle turned by 72 degrees, told by five pairs."""
+    angle = torch.linspace(0, 2 * torch.pi, 101, dtype=torch.float64)[:100]
+    circle = 50 * torch.stack([angle.cos(), angle.sin()], 1)
+    turned, order = circle @ rotation((72.0,)).T, torch.randperm(100, generator=torch.Generator().manual_seed(0))
+    pairs = torch.stack([order[::20], torch.arange(0, 100, 20)], 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GeogridWarning)
+        blind = register_points(circle, turned[order])
+        told = register_points(circle, turned[order], correspondences=pairs)
+    assert mean_error(told.transform(circle), turned) < 2 < mean_error(blind.transform(circle), turned)
+
+
+def test_pairs_of_rows_that_are_not_there_are_refused():
+    with pytest.raises(GeogridError, match="rows below"):
+        register_points(torch.rand(5, 3), torch.rand(6, 3), correspondences=torch.tensor([[4, 6]]))
+    with pytest.raises(GeogridError, match="int64"):
+        register_points(torch.rand(5, 3), torch.rand(6, 3), correspondences=torch.rand(2, 2))
+
+
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize("unit", [1e-3, 1e3])
 def test_metres_against_mm_are_told_and_registered_as_if_in_one_unit(dim, unit):
