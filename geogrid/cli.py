@@ -24,9 +24,7 @@ COORDINATES = click.option(
 )  # fmt: skip
 
 
-NAN_OUTSIDE = click.option(
-    "--nan-outside", is_flag=True, help="Treat NaN voxels as outside the image (SPM writes such backgrounds)."
-)
+NAN_OUTSIDE = click.option("--nan-outside", is_flag=True, help="Treat NaN voxels as outside the image (SPM backgrounds).")
 CLEAN_STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 

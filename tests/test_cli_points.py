@@ -116,7 +116,7 @@ BAD = {
     "words.csv": ("1,2,3\n4,five,6\n", ["words.csv, line 2", "'five'"]),
     "names.csv": ("a,b,c\n1,2,3\n", ["names.csv", "x,y", "a,b,c"]),
     "flat.csv": ("x,y\n1,2\n3,4\n", ["3-D", "2-D", "same dimension"]),
-    "size.csv": ("x,y,z\n0,0,0\n.15,0,0\n0,.3,0\n0,0,.3\n.3,.3,.3\n", ["one unit"]),
+    "size.csv": ("x,y,z\n0,0,0\n.075,0,0\n0,.15,0\n0,0,.15\n.15,.15,.15\n", ["one unit"]),
     "cut.ply": ("ply\n", ["cut.ply", "not a readable .ply file"]),
     "cut.vtk": ("words", ["cut.vtk", "not a readable .vtk file"]),
     "cut.gii": ("words", ["cut.gii", "not a readable GIFTI file"]),

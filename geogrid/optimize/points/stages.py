@@ -146,7 +146,7 @@ class Stages:
 
     def _coarser(self, num: int) -> float:
         """How much larger the spacing of a subset of ``num`` fixed points is."""
-        return max(1.0, len(self.fixed) / num) ** (1 / self.fixed.points.shape[1])
+        return float(max(1.0, len(self.fixed) / num) ** (1 / self.fixed.points.shape[1]))
 
     def _thinned(self, num: int) -> float:
         return self._coarser(num) if self.is_dense else 1.0
