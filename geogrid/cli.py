@@ -22,9 +22,7 @@ COORDINATES = click.option(
     "--coordinates", type=click.Choice(["ras", "lps"]), default="ras", show_default=True,
     help="Convention of points in CSV, PLY and VTK files, world mm: ras (NIfTI, nibabel) or lps (ITK, ANTs, DICOM).",
 )  # fmt: skip
-NAN_OUTSIDE = click.option(
-    "--nan-outside", is_flag=True, help="Treat NaN voxels as outside the image (SPM writes such backgrounds)."
-)
+NAN_OUTSIDE = click.option("--nan-outside", is_flag=True, help="Treat NaN voxels as outside the image (SPM backgrounds).")
 CLEAN_STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -60,6 +58,7 @@ def app(context: click.Context) -> None:
 @COORDINATES
 @click.option("--feature", "features", multiple=True, help="Column of POINTS that partners share; may be given again.")
 @click.option("--intensity", metavar="COLUMN", help="POINTS are samples of an image, and this column holds its intensities.")
+@click.option("--correspondences", type=IMAGE, help="CSV of fixed row, moving row (from 0) of POINTS that are partners.")
 @click.option("--fixed-mask", type=IMAGE, help="Where FIXED counts (not 0).")
 @click.option("--moving-mask", type=IMAGE, help="Where MOVING counts (not 0).")
 @click.option(

@@ -17,6 +17,7 @@ from torch import Tensor
 from geogrid.errors import GeogridError
 from geogrid.evaluation import machine
 from geogrid.io import PointSource, PointTable, as_points, atomic_directory, write_points
+from geogrid.io.correspondences import PairSource, as_correspondences
 from geogrid.io.points import Coordinates
 from geogrid.metrics import cloud_distances, target_registration_error
 from geogrid.optimize.history import Progress, no_progress
@@ -115,6 +116,7 @@ def register_clouds(
     moving_landmarks: PointSource | None = None,
     coordinates: Coordinates = "ras",
     features: Sequence[str] = (),
+    correspondences: PairSource | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
     config: PointsConfig | None = None,
@@ -129,6 +131,8 @@ def register_clouds(
         coordinates: convention of files and arrays, ``ras`` or ``lps``; results are written in it.
         features: names of further columns (arrays of a file; ``feature_0``, ... of a cloud) that partners share, such
             as curvature or vessel radius; the others do not drive the registration.
+        correspondences: rows of fixed and moving points, counted from 0, that are known to be partners and drive the
+            registration: ``(num_pairs, 2)`` or the path of a CSV of two columns.
         seed: recorded; the optimisation draws nothing.
         progress: called with a message and the fraction of the work that is done.
         config: settings of the optimisation.
@@ -147,15 +151,18 @@ def register_clouds(
     """
     tables = _read_pair(fixed, moving, coordinates)
     landmarks = _read_landmarks(fixed_landmarks, moving_landmarks, coordinates, tables[0].points.shape[1])
+    pairs = None if correspondences is None else as_correspondences(correspondences)
     progress("points", 0.1)
     began = perf_counter()
-    solution = register_points(tables[0].points, tables[1].points, config, _shared_features(tables, features))
+    points = tables[0].points, tables[1].points
+    solution = register_points(*points, config, _shared_features(tables, features), pairs)
     seconds = perf_counter() - began
     progress("metrics", 0.8)
     carried = carry_points(solution.transform, tables[1].points, inverse=True)
     metrics = _evaluate(*tables, solution, landmarks) | {"without_inverse": carried.num_outside, "seconds": round(seconds, 3)}
     metrics |= machine(torch.device("cpu")) | {
-        "parameters": {"coordinates": coordinates, "features": list(features), "seed": seed}
+        "parameters": {"coordinates": coordinates, "features": list(features), "seed": seed},
+        "num_correspondences": 0 if pairs is None else len(pairs),
     }
     progress("done", 1.0)
     names = _name(fixed, "fixed"), _name(moving, "moving")

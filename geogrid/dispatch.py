@@ -13,6 +13,7 @@ from torch import Tensor
 from geogrid.cloud_registration import CloudRegistration, register_clouds
 from geogrid.errors import GeogridError
 from geogrid.io import ImageFile, PointSource, PointTable, Source, as_sampled_image, is_point_source
+from geogrid.io.correspondences import PairSource
 from geogrid.io.points import Coordinates
 from geogrid.optimize.history import Progress
 from geogrid.optimize.points import PointsConfig
@@ -45,6 +46,7 @@ class RegisterEither(Protocol[Arguments, Result]):
         moving_landmarks: PointSource | None = None,
         coordinates: Coordinates = "ras",
         features: Sequence[str] = (),
+        correspondences: PairSource | None = None,
         seed: int = 0,
         progress: Progress = ...,
         config: PointsConfig | None = None,

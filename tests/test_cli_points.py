@@ -90,6 +90,24 @@ def test_info_on_points(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "sulc" in capsys.readouterr().out
 
 
+def test_known_partners_are_read(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("fixed,moving\n0,119\n7,112\n")
+    pair = folder / "fixed.csv", folder / "moving.csv"
+    assert run("register", *pair, "--correspondences", tmp_path / "pairs.csv", "--out", tmp_path / "out", "--quiet") == 0
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["num_correspondences"] == 2
+
+
+@pytest.mark.parametrize("text", ["fixed,moving\n0,1,2\n", "0,1.5\n", "0,500\n", "3\n"])
+def test_bad_partners_end_in_one_line(folder: Path, text: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pairs.csv").write_text(text)
+    pair = folder / "fixed.csv", folder / "moving.csv"
+    assert run("register", *pair, "--correspondences", tmp_path / "pairs.csv", "--out", tmp_path / "out") == 2
+    err = capfd.readouterr().err
+    assert err.startswith("geogrid: error: ")
+    assert "expected" in err
+    assert err.count("\n") == 1
+
+
 BAD = {
     "nan.csv": ("x,y,z\n1,2,3\n4,nan,6\n", ["nan.csv, line 3", "finite number"]),
     "ragged.csv": ("x,y,z\n1,2,3\n4,5\n", ["ragged.csv, line 3", "3 columns"]),
@@ -98,7 +116,7 @@ BAD = {
     "words.csv": ("1,2,3\n4,five,6\n", ["words.csv, line 2", "'five'"]),
     "names.csv": ("a,b,c\n1,2,3\n", ["names.csv", "x,y", "a,b,c"]),
     "flat.csv": ("x,y\n1,2\n3,4\n", ["3-D", "2-D", "same dimension"]),
-    "metres.csv": ("x,y,z\n0,0,0\n0.05,0,0\n0,0.1,0\n0,0,0.1\n.1,.1,.1\n", ["one unit"]),
+    "size.csv": ("x,y,z\n0,0,0\n.075,0,0\n0,.15,0\n0,0,.15\n.15,.15,.15\n", ["one unit"]),
     "cut.ply": ("ply\n", ["cut.ply", "not a readable .ply file"]),
     "cut.vtk": ("words", ["cut.vtk", "not a readable .vtk file"]),
     "cut.gii": ("words", ["cut.gii", "not a readable GIFTI file"]),

@@ -180,8 +180,13 @@ def test_thin_clouds_follow_a_shift(kind: str, tmp_path: Path) -> None:
 
 def test_other_units_are_told() -> None:
     fixed, moving = pair()
+    with pytest.warns(geogrid.GeogridWarning, match="multiplied by 1000"):
+        found = geogrid.register(fixed, moving / 1000)
+    plain = geogrid.register(fixed, moving)
+    torch.testing.assert_close(found.fixed_in_moving * 1000, plain.fixed_in_moving, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.warped, plain.warped, atol=1e-2, rtol=0)
     with refused("moving points", "unit", "metres"):
-        geogrid.register(fixed, moving / 1000)
+        geogrid.register(fixed, moving / 320)
 
 
 def test_low_support_warns() -> None:

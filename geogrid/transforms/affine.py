@@ -33,7 +33,9 @@ class AffineTransform:
         matrix = torch.as_tensor(self.matrix).detach().to("cpu", torch.float64).clone()
         if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] not in (3, 4):
             raise GeogridError(f"affine transform: expected a 3x3 or 4x4 matrix, got shape {tuple(matrix.shape)}")
-        if not torch.isfinite(matrix).all() or abs(float(torch.linalg.det(matrix[:-1, :-1]))) < 1e-9:
+        linear = matrix[:-1, :-1]
+        least = 1e-9 * min(1.0, float(linear.norm(dim=0).prod()))
+        if not torch.isfinite(matrix).all() or abs(float(torch.linalg.det(linear))) <= least:
             raise GeogridError("affine transform: expected an invertible matrix, got a singular or non-finite one")
         object.__setattr__(self, "matrix", matrix)
 

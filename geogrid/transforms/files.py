@@ -12,11 +12,12 @@ from torch import Tensor
 from geogrid.errors import GeogridError
 from geogrid.io import read_displacement
 from geogrid.io.checks import check_readable
+from geogrid.spatial import Grid
 from geogrid.transforms.affine import AffineTransform
 from geogrid.transforms.displacement import DisplacementField
 from geogrid.transforms.kernel import KernelTransform
 
-FORMAT, VERSION = "geogrid kernel transform", 1
+FORMAT, VERSION, DETAILED = "geogrid kernel transform", 1, 2
 
 
 def write_transform(path: str | Path, transform: KernelTransform) -> None:
@@ -35,6 +36,8 @@ def write_transform(path: str | Path, transform: KernelTransform) -> None:
         "affine": transform.affine.matrix.tolist(), "widths": list(transform.widths), "amplitudes": list(transform.amplitudes),
         "centers": transform.centers.double().tolist(), "coefficients": transform.coefficients.double().tolist(),
     }  # fmt: skip
+    if transform.detail is not None:
+        content |= {"version": DETAILED, "detail": _detail_content(transform.detail)}
     try:
         Path(path).write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as error:
@@ -51,14 +54,27 @@ def read_transform(path: str | Path) -> KernelTransform | DisplacementField:
     if path.suffix.lower() != ".json":
         return DisplacementField(*read_displacement(path))
     content = _read_json(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
-        raise GeogridError(f"{path}: expected a transform.json of geogrid, version {VERSION}, got something else")
+    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") not in (VERSION, DETAILED):
+        raise GeogridError(f"{path}: expected a transform.json of geogrid, version {VERSION} or {DETAILED}, got something else")
     try:
         affine = AffineTransform(_numbers(content["affine"]))
         centers, coefficients = (_numbers(content[name]).reshape(-1, affine.dim) for name in ("centers", "coefficients"))
-        return KernelTransform(affine, centers, coefficients, tuple(content["widths"]), tuple(content["amplitudes"]))
+        detail = _detail(content["detail"]) if content["version"] == DETAILED else None
+        return KernelTransform(affine, centers, coefficients, tuple(content["widths"]), tuple(content["amplitudes"]), detail)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise GeogridError(f"{path}: not a complete transform ({' '.join(str(error).split())}); write it again") from None
+
+
+def _detail_content(detail: DisplacementField) -> dict[str, Any]:
+    grid = detail.grid
+    values = detail.displacement.double().flatten().tolist()
+    return {"shape": list(grid.shape), "affine": grid.affine.tolist(), "displacement": values}
+
+
+def _detail(content: Any) -> DisplacementField:
+    grid = Grid(tuple(content["shape"]), _numbers(content["affine"]))
+    values = _numbers(content["displacement"]).reshape(*grid.shape, grid.dim)
+    return DisplacementField(values.float(), grid, outside="extend")
 
 
 def _numbers(values: Any) -> Tensor:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from geogrid.spatial import Grid
 from geogrid.transforms import (
     AffineTransform,
+    DisplacementField,
     Inverse,
     InverseTransform,
     KernelTransform,
@@ -38,6 +41,33 @@ def test_the_same_map_comes_back(dim: int, count: int, tmp_path: Path, generator
     assert isinstance(again, KernelTransform)
     points = 100 * torch.randn(40, dim, generator=generator, dtype=torch.float64)
     assert torch.equal(again(points), transform(points))
+
+
+def detailed(dim: int) -> KernelTransform:
+    """With displacements on a lattice that is smaller than the world."""
+    affine = torch.diag(torch.tensor([20.0] * dim + [1.0], dtype=torch.float64))
+    affine[:-1, -1] = -40
+    values = torch.randn(*[5] * dim, dim, generator=torch.Generator().manual_seed(dim))
+    return replace(bumps(dim), detail=DisplacementField(values, Grid((5,) * dim, affine), outside="extend"))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_detail_comes_back(dim: int, tmp_path: Path, generator: torch.Generator) -> None:
+    write_transform(tmp_path / "t.json", detailed(dim))
+    points = 100 * torch.randn(40, dim, generator=generator, dtype=torch.float64)
+    again = read_transform(tmp_path / "t.json")
+    assert torch.equal(again(points), detailed(dim)(points))
+    assert not torch.equal(again(points), bumps(dim)(points))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_detail_moves_with_its_world(dim: int, generator: torch.Generator) -> None:
+    transform, points = detailed(dim), 60 * torch.randn(40, dim, generator=generator, dtype=torch.float64)
+    offset, there = torch.arange(1.0, dim + 1, dtype=torch.float64), transform(points)
+    torch.testing.assert_close(transform.scaled(3)(3 * points), 3 * there, atol=1e-4, rtol=0)
+    torch.testing.assert_close(transform.shifted(offset)(points + offset), there + offset, atol=1e-4, rtol=0)
+    torch.testing.assert_close(transform.into_unit(1e-3)(points), 1e-3 * there, atol=1e-7, rtol=0)
+    torch.testing.assert_close(transform.inverse_of(there).points, points, atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -71,7 +101,8 @@ def spoiled(path: Path, **changes: object) -> Path:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"version": 2}, ["expected a transform.json of geogrid, version 1"]),
+        ({"version": 3}, ["expected a transform.json of geogrid, version 1 or 2"]),
+        ({"version": 2}, ["not a complete transform", "detail"]),
         ({"format": "ITK"}, ["expected a transform.json"]),
         ({"affine": [[1, 2], [3, 4]]}, ["not a complete transform", "3x3 or 4x4"]),
         ({"affine": "none"}, ["not a complete transform"]),

@@ -72,10 +72,11 @@ class OrderedCloud:
         return OrderedCloud(self.points[rows], self.order[rows], self.middle, self.radius, features)
 
     def spacing(self) -> float:
-        """Median distance to the fourth neighbour among distinct points; 0 for a single place."""
+        """Median distance to the fourth neighbour among distinct points (of fewer than 16 to a nearer one); 0 for one place."""
         distinct = torch.unique(self.points, dim=0)
         rows = torch.linspace(0, len(distinct) - 1, min(SAMPLE, len(distinct)), dtype=torch.float64).round().long()
-        last = knn(distinct, distinct[rows], min(FOURTH + 1, len(distinct))).index[:, -1]
+        rank = max(1, min(FOURTH, len(distinct) // FOURTH))
+        last = knn(distinct, distinct[rows], min(rank + 1, len(distinct))).index[:, -1]
         return float((distinct[last] - distinct[rows]).norm(dim=1).median())
 
     def spread_points(self, num: int) -> Tensor:

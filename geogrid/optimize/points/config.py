@@ -29,6 +29,11 @@ class PointsConfig:
         sparse_sigma: in spacings, at its begin and end.
         sparse_steps: number of EM steps.
         neighbors: moving points that a fixed point may be assigned to at the sparse stage.
+        fine_from: clouds of at least this many points on either side that share no points get a fine stage.
+        fine_points: most points of each cloud at the fine stage.
+        fine_widths: of the kernel that smooths there, in radii at its begin, in spacings at its end.
+        fine_sigma: likewise of the assignment.
+        fine_steps: number of steps.
         control_points: centers of the kernels.
         widths: of the kernels, in radii.
         amplitudes: prior standard deviation of the displacement of each width, in radii.
@@ -52,6 +57,11 @@ class PointsConfig:
     sparse_sigma: tuple[float, float] = (0.8, 0.15)
     sparse_steps: int = 14
     neighbors: int = 16
+    fine_from: int = 5000
+    fine_points: int = 60_000
+    fine_widths: tuple[float, float] = (0.3, 1.5)
+    fine_sigma: tuple[float, float] = (0.1, 0.7)
+    fine_steps: int = 20
     control_points: int = 350
     widths: tuple[float, ...] = (0.2, 0.4, 0.8)
     amplitudes: tuple[float, ...] = (0.025, 0.06, 0.12)

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from geogrid.optimize.points.pins import Pins
 from geogrid.transforms import AffineTransform, KernelTransform
 from geogrid.transforms.kernel import kernel
 
@@ -31,6 +32,7 @@ class SmoothFit:
         centers: ``(num_centers, dim)`` control points; none: an affine map.
         widths: of the kernels.
         amplitudes: prior standard deviation of the displacement of each width.
+        pins: places whose partners are known; None: there are none.
 
     Reference:
         Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, Sec. 8.3.4 (subset of regressors).
@@ -39,6 +41,7 @@ class SmoothFit:
     centers: Tensor
     widths: tuple[float, ...]
     amplitudes: tuple[float, ...]
+    pins: Pins | None = None
 
     @cached_property
     def precision(self) -> Tensor:
@@ -63,10 +66,21 @@ class SmoothFit:
 
     def solve(self, basis: Tensor, displacement: Tensor, precision: Tensor) -> Tensor:
         r"""The posterior mean :math:`\theta`, ``(num_columns, dim)``."""
+        basis, displacement, precision = self.pinned(basis, displacement, precision)
         weighted = basis * precision[:, None]
         normal = torch.addmm(self.precision, weighted.T, basis)
         factor = torch.linalg.cholesky(normal + 1e-9 * normal.diagonal().mean() * torch.eye(len(normal)).to(normal))
         return torch.cholesky_solve(weighted.T @ displacement, factor)
+
+    def pinned(
+        self, basis: Tensor, displacement: Tensor, precision: Tensor, each: float | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows of a fit with those of the pins below them, with the precision ``each`` (default their own)."""
+        pins = self.pins
+        if pins is None or not len(pins.points):
+            return basis, displacement, precision
+        worth = precision.new_full((len(pins.points),), pins.sigma**-2 if each is None else each)
+        return torch.cat([basis, self.basis(pins.points)]), torch.cat([displacement, pins.shift]), torch.cat([precision, worth])
 
     def affine_only(self, theta: Tensor) -> Tensor:
         """The coefficients of an affine map, with zeros for the kernels."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridWarning
 from geogrid.optimize.history import HistoryEntry
-from geogrid.optimize.points.checks import check_clouds, check_features, check_units
+from geogrid.optimize.points.checks import check_clouds, check_correspondences, check_features, unit_factor
 from geogrid.optimize.points.cloud import OrderedCloud
 from geogrid.optimize.points.config import PointsConfig
+from geogrid.optimize.points.pins import Pins
 from geogrid.optimize.points.stages import Stages
 from geogrid.optimize.threads import threads_for
 from geogrid.transforms import AffineTransform, KernelTransform
@@ -49,6 +50,7 @@ def register_points(
     moving: Tensor,
     config: PointsConfig | None = None,
     features: tuple[Tensor, Tensor] | None = None,
+    correspondences: Tensor | None = None,
 ) -> PointRegistration:
     r"""Registers two point sets that have no correspondences, coarse to fine.
 
@@ -67,15 +69,18 @@ def register_points(
         config: settings.
         features: ``(num_fixed, channels)`` and ``(num_moving, channels)`` values that partners share (curvature, vessel
             radius, ...), on the same scale on both sides.
+        correspondences: ``(num_pairs, 2)`` int64 rows of fixed and of moving points that are known to be partners; they draw
+            the map, and the detail of dense clouds does not know them.
 
     Returns:
         The transform, matches and how much supports them.
 
     Raises:
-        GeogridError: for clouds that are empty, not finite, of different dimensions or in different units.
+        GeogridError: for clouds that are empty, not finite, of different dimensions or of sizes that no unit explains.
 
     Warns:
-        GeogridWarning: when the mean match support is below ``config.low_support``.
+        GeogridWarning: when the mean match support is below ``config.low_support``; when the clouds seem to be in different
+            units (metres against mm): they are registered in the fixed one's, and the transform leads into the moving one's.
 
     Reference:
         Myronenko and Song, "Point Set Registration: Coherent Point Drift", IEEE TPAMI 32(12), 2010; Chui and Rangarajan,
@@ -90,11 +95,15 @@ def register_points(
     config = config or PointsConfig()
     check_clouds(fixed, moving)
     check_features(features, fixed, moving)
+    check_correspondences(correspondences, fixed, moving)
     scaled = _scaled(features)
     fixed_cloud, moving_cloud = OrderedCloud.of(fixed, scaled[0]), OrderedCloud.of(moving, scaled[1])
-    check_units(fixed_cloud, moving_cloud)
+    scale = unit_factor(fixed_cloud, moving_cloud)
+    moving_cloud = moving_cloud.centred(torch.zeros_like(moving_cloud.middle), 1 / scale)
     with threads_for(len(fixed) + len(moving)):
-        found = _register(fixed_cloud, moving_cloud, config, fixed)
+        found = _register(fixed_cloud, moving_cloud, config, fixed, correspondences)
+    if scale != 1:
+        found = _in_unit(found, scale)
     if found.mean_support < config.low_support:
         warnings.warn(
             f"match support is {found.mean_support:.2f}, below {config.low_support:g}: the clouds may not show the same "
@@ -105,28 +114,40 @@ def register_points(
     return found
 
 
-def _register(fixed: OrderedCloud, moving: OrderedCloud, config: PointsConfig, like: Tensor) -> PointRegistration:
+def _in_unit(found: PointRegistration, scale: float) -> PointRegistration:
+    """The answer for moving points that were multiplied by ``scale``, in their own unit."""
+    affine = found.affine_start.matrix.clone()
+    affine[:-1] /= scale
+    return replace(found, transform=found.transform.into_unit(1 / scale), affine_start=AffineTransform(affine))
+
+
+def _register(
+    fixed: OrderedCloud, moving: OrderedCloud, config: PointsConfig, like: Tensor, pairs: Tensor | None
+) -> PointRegistration:
     unit = fixed.radius or moving.radius or 1.0
     middle = fixed.middle
     fixed, moving = fixed.centred(middle, unit), moving.centred(middle, unit)
     spacing = (fixed.spacing() + moving.spacing()) / 2
-    stages = Stages(fixed, moving, spacing or 0.1, config)
+    stages = Stages(fixed, moving, spacing or 0.1, config, Pins.of(fixed, moving, pairs, spacing or 0.1))
     affine = stages.affine()
     fit, theta = stages.deform(affine)
     matches = None
-    if config.voting != "none":
+    if config.voting != "none" and not stages.is_dense:
         voted, votes = stages.vote(fit, theta)
         if float(votes.support.mean()) >= config.low_support:
             theta, matches = voted, votes
-    theta = stages.settle(fit, theta)
-    theta = stages.finish(fit, theta)
+    if not stages.is_dense:
+        theta = stages.finish(fit, stages.settle(fit, theta))
+    found = fit.transform(theta)
+    if matches is None:
+        found = stages.fine(found)
     if matches is None or max(len(fixed), len(moving)) > config.sparse_points:
-        matches = stages.near(fit, theta)
+        matches = stages.near(found)
     rows, confidence = matches.best()
     original = torch.where(rows >= 0, moving.order[rows], -1)
     back = fixed.order.argsort()
     per_point = (matches.support.clamp_max(1).to(like.dtype)[back], original[back], confidence.to(like.dtype)[back])
-    transform, start = (fit.transform(part).scaled(unit).shifted(middle) for part in (theta, fit.affine_only(affine)))
+    transform, start = (part.scaled(unit).shifted(middle) for part in (found, fit.transform(fit.affine_only(affine))))
     support, partner, sure = (part.to(like.device) for part in per_point)
     return PointRegistration(transform.to(like.device), support, partner, sure, stages.history, start.affine)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -17,12 +17,17 @@ from geogrid.optimize.points.ballot import Ballot
 from geogrid.optimize.points.cloud import OrderedCloud
 from geogrid.optimize.points.config import PointsConfig
 from geogrid.optimize.points.evidence import evidence_fit
+from geogrid.optimize.points.fine import FineSchedule, refine
 from geogrid.optimize.points.fit import SmoothFit
 from geogrid.optimize.points.learned import vote_by_scorer
 from geogrid.optimize.points.matches import Matches
+from geogrid.optimize.points.pins import WORTH, Pins
+from geogrid.transforms import KernelTransform
 
 FAR_START = 0.25
 """Middles farther apart than this many radii ask for a second start, which brings them together."""
+HANDFUL = 10
+"""Clouds of no more points than this are always tried with their middles brought together."""
 SHORT = 4
 """Steps of the start that trusts where the clouds are."""
 FEWEST = 0.5
@@ -40,6 +45,7 @@ class Stages:
         moving: in the same units and the same frame.
         spacing: of both clouds, on average.
         config: settings.
+        pins: known partners.
         history: is added to.
     """
 
@@ -47,6 +53,7 @@ class Stages:
     moving: OrderedCloud
     spacing: float
     config: PointsConfig
+    pins: Pins
     history: list[HistoryEntry] = field(default_factory=list)
 
     def affine(self) -> Tensor:
@@ -56,11 +63,13 @@ class Stages:
         standard deviation at once, for clouds that lie well but of which one shows only a part.
         """
         config, dim = self.config, self.fixed.points.shape[1]
-        fit = SmoothFit(self.fixed.points[:0], config.widths, config.amplitudes)
+        fit = SmoothFit(self.fixed.points[:0], config.widths, config.amplitudes, self.pins)
         assigner = self._assigner(config.affine_points)
         sigmas = falling(*config.affine_sigma, config.affine_steps)
         shift = self.moving.middle - self.fixed.middle
         starts = [(torch.zeros_like(shift), sigmas)]
+        if min(len(self.fixed), len(self.moving)) <= HANDFUL:
+            starts.append((shift, sigmas[-SHORT:]))
         if float(shift.norm()) > FAR_START:
             starts += [(shift, sigmas), (torch.zeros_like(shift), sigmas[-SHORT:])]
         found = []
@@ -74,14 +83,16 @@ class Stages:
     def deform(self, affine: Tensor) -> tuple[SmoothFit, Tensor]:
         """Dense and then sparse EM over a smooth displacement."""
         config = self.config
-        fit = SmoothFit(self.fixed.spread_points(config.control_points), config.widths, config.amplitudes)
+        centers = self.fixed.spread_points(config.control_points)
+        fit = SmoothFit(centers, config.widths, config.amplitudes, self.pins)
         theta = fit.affine_only(affine)
         dense = self._assigner(config.dense_points)
-        coarser = max(1.0, len(self.fixed) / config.dense_points) ** (1 / affine.shape[1])
+        coarser = self._coarser(config.dense_points)
         sigmas = falling(config.dense_sigma[0], config.dense_sigma[1] * self.spacing * coarser, config.dense_steps)
         theta, history = anneal("dense", 1, dense, fit, theta, sigmas)
         self.history.extend(history)
-        sigmas = [sigma * self.spacing for sigma in falling(*config.sparse_sigma, config.sparse_steps)]
+        unit = self.spacing * self._thinned(config.sparse_points)
+        sigmas = [sigma * unit for sigma in falling(*config.sparse_sigma, config.sparse_steps)]
         theta, history = anneal("sparse", 0, self._last, fit, theta, sigmas)
         self.history.extend(history)
         return fit, theta
@@ -107,11 +118,38 @@ class Stages:
         found = self._last(fixed.points + fit.basis(fixed.points) @ theta, self._sigma)
         return self._refit(fit, theta, fixed, found.target, found.weight)
 
-    def near(self, fit: SmoothFit, theta: Tensor) -> Matches:
+    @property
+    def is_dense(self) -> bool:
+        """Whether subsets of the clouds cannot be expected to share points, so that the fine stage takes the place of votes."""
+        sizes = len(self.fixed), len(self.moving)
+        return min(sizes) >= self.config.fine_from and max(sizes) > self.config.sparse_points
+
+    def fine(self, transform: KernelTransform) -> KernelTransform:
+        """Adds the detail that dense clouds show; others keep their map."""
+        config = self.config
+        if min(len(self.fixed), len(self.moving)) < config.fine_from:
+            return transform
+        fixed, moving = self.fixed.subset(config.fine_points), self.moving.subset(config.fine_points)
+        spacing = (fixed.spacing() + moving.spacing()) / 2
+        (wide, narrow), (begin, end) = config.fine_widths, config.fine_sigma
+        widths, sigmas = (wide, narrow * spacing), (begin, end * spacing)
+        schedule = FineSchedule.between(widths, sigmas, config.fine_steps, config.outliers)
+        detail, history = refine(fixed, moving, transform, schedule)
+        self.history.extend(history)
+        return replace(transform, detail=detail)
+
+    def near(self, transform: KernelTransform) -> Matches:
         """Matches of all fixed points by their distance alone, for clouds of which only a part has voted."""
         config = self.config
         assigner = Assigner(self.fixed, self.moving, config.outliers, config.feature_sigma, config.neighbors)
-        return assigner.near(self.fixed.points + fit.basis(self.fixed.points) @ theta, self._sigma)
+        return assigner.near(transform(self.fixed.points), self._sigma)
+
+    def _coarser(self, num: int) -> float:
+        """How much larger the spacing of a subset of ``num`` fixed points is."""
+        return float(max(1.0, len(self.fixed) / num) ** (1 / self.fixed.points.shape[1]))
+
+    def _thinned(self, num: int) -> float:
+        return self._coarser(num) if self.is_dense else 1.0
 
     @property
     def _sigma(self) -> float:
@@ -129,8 +167,8 @@ class Stages:
     def _refit(self, fit: SmoothFit, theta: Tensor, fixed: OrderedCloud, target: Tensor, weight: Tensor) -> Tensor:
         if float(weight.sum()) < FEWEST:
             return theta
-        basis = fit.basis(fixed.points)
-        return evidence_fit(fit, basis, target - fixed.points, weight, NOISES * self.spacing).theta
+        rows = fit.pinned(fit.basis(fixed.points), target - fixed.points, weight, WORTH)
+        return evidence_fit(fit, *rows, NOISES * self.spacing).theta
 
     def _assigner(self, num: int, neighbors: int | None = None) -> Assigner:
         most = num if neighbors else 2 * num
