@@ -17,6 +17,7 @@ import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities import rank_zero_only
 
 import geogrid
@@ -113,7 +114,7 @@ def make_trainer(
         devices=config.devices,
         num_nodes=config.nodes,
         precision=config.precision,
-        strategy="ddp" if config.devices * config.nodes > 1 else "auto",
+        strategy=DDPStrategy(broadcast_buffers=False) if config.devices * config.nodes > 1 else "auto",
         max_steps=config.steps,
         accumulate_grad_batches=config.accumulate,
         gradient_clip_val=config.optimizer.clip or None,

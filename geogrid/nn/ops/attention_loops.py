@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from geogrid.graph import compiled
 from geogrid.nn import cost as cost_volume
 from geogrid.nn.fourier import turn
 from geogrid.nn.ops.attention_tables import Gradients, Inputs, Outputs, allocate
@@ -18,15 +16,9 @@ from geogrid.nn.ops.edges import check_range
 from geogrid.nn.taper import FADE, RIM
 
 
-@functools.cache
-def available() -> bool:
-    """Whether Numba is installed."""
-    return importlib.util.find_spec("numba") is not None
-
-
 def serves(inputs: Inputs) -> bool:
     """Whether these loops can run: Numba is installed and the tensors are on the processor."""
-    return available() and inputs.query.device.type == "cpu" and not inputs.empty
+    return compiled.serves(inputs.query) and not inputs.empty
 
 
 def forward(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -39,7 +31,7 @@ def forward(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     sums = inputs.query.new_zeros(*inputs.query.shape[:2], sum(widths))
     arrays = _arrays(inputs)
     found = [_array(t) for t in (sums, coverage, offset, cost, weights)]
-    _share_out(len(inputs.query), lambda a, b: loops.attend(a, b, *arrays, inputs.with_offset, *found))
+    compiled.share_out(len(inputs.query), lambda a, b: loops.attend(a, b, *arrays, inputs.with_offset, *found))
     waved, own = sums.split(widths, 2)
     torch.add(own, torch.einsum("nhm,hmd->nhd", turn(waved, wave, forward=False), inputs.position_value), out=update)
     return update, coverage, offset, cost, weights
@@ -78,7 +70,7 @@ def _gradients_of_part(inputs: Inputs, part: slice, grads: Gradients, groups: li
     def of_queries(a: int, b: int) -> None:
         loops.gradients_of_queries(first + a, first + b, *arrays, *outputs, *found, share[a:b], slope[a:b])
 
-    _share_out(len(index), of_queries)
+    compiled.share_out(len(index), of_queries)
     start, order = _array(torch.zeros(num_context + 1, dtype=torch.int64)), _array(torch.empty(index.size, dtype=torch.int64))
     loops.seen_from_context(index, mask, num_context, start, order)
     query, targets = _array(inputs.query), [_array(t) for t in (grads.key, grads.value)]
@@ -86,7 +78,7 @@ def _gradients_of_part(inputs: Inputs, part: slice, grads: Gradients, groups: li
     def of_context(a: int, b: int) -> None:
         loops.gradients_of_context(a, b, start, order, index.shape[1], first, query, on_own, share, slope, *targets)
 
-    _share_out(num_context, of_context)
+    compiled.share_out(num_context, of_context)
 
 
 def _parts(inputs: Inputs) -> Iterator[slice]:
@@ -112,14 +104,3 @@ def _arrays(inputs: Inputs) -> list[Any]:
 
 def _array(tensor: Tensor) -> Any:
     return tensor.detach().contiguous().numpy()
-
-
-def _share_out(count: int, work: Callable[[int, int], None]) -> None:
-    """Runs ``work(first, last)`` over a range, on as many threads as PyTorch uses."""
-    threads = min(torch.get_num_threads(), max(1, count // 256))
-    if threads == 1:
-        return work(0, count)
-    bounds = [count * n // threads for n in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, bounds[:-1], bounds[1:]))
-    return None
