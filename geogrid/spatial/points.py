@@ -188,15 +188,20 @@ class PointCloud:
         """
         if not 0 <= number < self.num_entries:
             raise GeogridError(f"entry: expected a number from 0 to {self.num_entries - 1}, got {number}")
-        rows = self.rows(number)
+        return self.part(number, number + 1)
+
+    def part(self, first: int, last: int) -> PointCloud:
+        """The entries from ``first`` to before ``last`` as a batch of their own."""
+        ends = [0, *self.counts().cumsum(0).tolist()]
+        rows, entries = slice(ends[first], ends[last]), slice(first, last)
         return PointCloud(
             self.pos[rows],
             self.measure[rows],
-            self.batch[rows] - number,
-            self.frame[number : number + 1],
-            self.spacing[number : number + 1],
+            self.batch[rows] - first,
+            self.frame[entries],
+            self.spacing[entries],
             None if self.x is None else self.x[rows],
-            self.lattices[number : number + 1],
+            self.lattices[entries],
         )
 
     def rows(self, number: int) -> slice:
