@@ -37,8 +37,8 @@ class Grid:
 
     The index :math:`i` of a point (integer at the points, in the storage order of the array) and its world position are tied
     by :math:`x = A_{1:d,1:d}\, i + A_{1:d,d+1}`. The columns of the linear part may have any length (the spacing) and must be
-    orthogonal: sheared lattices are refused, because ITK cannot represent them. Grids of the same shape and affine are equal, so
-    a batch of them needs its points, inverses and the like only once.
+    orthogonal: sheared lattices are refused, because ITK cannot represent them. Grids of the same shape and affine are equal,
+    so a batch of them needs its points, inverses and the like only once.
 
     Args:
         shape: number of points along each index axis, ``dim`` of them (2 or 3).

@@ -60,7 +60,7 @@ class RegistrationTask(LightningModule):
 
     def _logs(self) -> bool:
         """Whether Lightning writes down what is logged in this pass."""
-        return (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0
+        return (self.global_step + 1) % min(self.config.log_interval, self.config.steps) == 0
 
     def _loss(self, trajectory: TrajectoryBatch, batch: PairBatch) -> dict[str, Tensor]:
         with self._in_float32():

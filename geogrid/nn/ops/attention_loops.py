@@ -101,9 +101,7 @@ def _arrays(inputs: Inputs) -> list[Any]:
     return [*tables, number[0], width, *number[1:]]
 
 
-def _turned(
-    inputs: Inputs, pairs: Tensor, start: int, forward: bool, out: Tensor | None = None, place: int = 0
-) -> Tensor:
+def _turned(inputs: Inputs, pairs: Tensor, start: int, forward: bool, out: Tensor | None = None, place: int = 0) -> Tensor:
     """Columns of ``pairs`` from ``start`` on, turned by the queries' waves into columns of ``out`` from ``place`` on."""
     from geogrid.nn.ops import loops
 
