@@ -45,7 +45,7 @@ def _devices() -> list[tuple[str, str]]:
 
 
 def _attention() -> tuple[str, str]:
-    from geogrid.nn.ops.attention_loops import available
+    from geogrid.graph.compiled import available
 
     missing = "torch operations; pip install 'geogrid[fast]' for loops about three times faster"
     return "attention on cpu", "compiled loops" if available() else missing

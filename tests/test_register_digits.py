@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from geogrid.models import read_card
+
 FIGURES = ("parameters", "training s", "Dice before", "Dice after", "folding %", "median mm, coarse", "median mm, fine")
 
 
@@ -29,6 +31,7 @@ def test_it_prints_figures_and_draws_pictures(root: Path, tmp_path: Path) -> Non
     assert set(FIGURES) <= set(figures)
     assert figures["pairs"] == 10
     assert 0 < figures["Dice before"] < figures["Dice after"] < 1
-    drawn = sorted((tmp_path / "digits").iterdir())
+    drawn = sorted((tmp_path / "digits").glob("*.png"))
     assert [path.name for path in drawn] == ["alignment.png", "attention.png", "levels.png", "pairs.png"]
+    assert read_card(tmp_path / "digits" / "training" / "weights.safetensors").figures["steps"] == 6
     assert all(path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for path in drawn)

@@ -111,5 +111,7 @@ def _between_lattices(parents: PointCloud, children: PointCloud, displacement: T
 def _alike(parents: PointCloud, children: PointCloud) -> bool:
     """Whether the children of every entry lie among its parents in the same way."""
     pairs = list(dict.fromkeys(zip(parents.lattices, children.lattices, strict=True)))
-    relations = torch.stack([torch.linalg.inv(coarse.affine) @ fine.affine for coarse, fine in pairs])
+    if len(pairs) == 1:
+        return True
+    relations = torch.stack([coarse.to_index @ fine.affine for coarse, fine in pairs])
     return bool((relations - relations[0]).abs().max() <= SAME)

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
+from geogrid.graph import compiled
 from geogrid.graph.checks import MAX_BYTES, check_points, check_positive, per_axis, working_bytes
 from geogrid.graph.metric import metric_positions, squared_distance
 from geogrid.graph.neighborhood import Neighborhood
 from geogrid.graph.search import MetricScale
 from geogrid.spatial import Grid
+from geogrid.spatial.grid import kept
 from geogrid.spatial.lattice import flat_index
 
 SLACK = 1e-6
@@ -57,6 +59,9 @@ def lattice_window(
     offsets = window_offsets(grid, limit, scale.cpu()).to(query.device)
     index = torch.empty(len(query), len(offsets), dtype=torch.int64, device=query.device)
     mask = torch.empty(len(query), len(offsets), dtype=torch.bool, device=query.device)
+    if compiled.serves(query):
+        _fill_compiled(grid, query, limit, scale, offsets, index, mask)
+        return Neighborhood(index, mask, grid.num_points)
     rows = max(1, working_bytes(max_bytes, query) // (BYTES_PER_ENTRY * len(offsets)))
     chunks = zip(query.split(rows), index.split(rows), mask.split(rows), strict=True)
     for some_query, some_index, some_mask in chunks if len(query) else ():
@@ -71,7 +76,12 @@ def window_offsets(grid: Grid, radius: float, scale: Tensor) -> Tensor:
     singular value :math:`\sigma` of the axes' directions, :math:`\sigma |D \max(|o| - 1/2, 0)|`; for axes at right angles it is
     the distance itself.
     """
-    axes = grid.affine[:-1, :-1] / scale[:, None]
+    return _window_offsets(grid, radius, tuple(scale.tolist()))
+
+
+@kept
+def _window_offsets(grid: Grid, radius: float, scale: tuple[float, ...]) -> Tensor:
+    axes = grid.affine[:-1, :-1] / torch.tensor(scale, dtype=torch.float64)[:, None]
     lengths = axes.norm(dim=0)
     sigma = float(torch.linalg.svdvals(axes / lengths).min())
     reach = [math.floor(radius / (sigma * float(n)) + 0.5 + SLACK) for n in lengths]
@@ -96,11 +106,7 @@ def lattice_positions(grid: Grid, index: Tensor) -> Tensor:
 def _fill(grid: Grid, query: Tensor, radius: float, scale: Tensor, offsets: Tensor, index: Tensor, mask: Tensor) -> None:
     """Writes the rows of some queries: distances from the rounded position, near the rim once more by the exact formula."""
     shape = torch.tensor(grid.shape, device=query.device)
-    inverse = torch.linalg.inv(grid.affine).to(query.device)
-    place = query.detach().to(torch.float64) @ inverse[:-1, :-1].T + inverse[:-1, -1]
-    margin = offsets.abs().amax(0) + 1
-    place = torch.minimum(torch.maximum(place, -margin.double() - 1), (shape + margin).double())
-    base = place.round().to(torch.int64)
+    base = _places(grid, query, offsets).round().to(torch.int64)
     torch.add(flat_index(base.unbind(1), grid.shape)[:, None], flat_index(offsets.unbind(1), grid.shape), out=index)
     here = metric_positions(query, scale)
     origin = lattice_positions(grid, base) / scale
@@ -112,6 +118,28 @@ def _fill(grid: Grid, query: Tensor, radius: float, scale: Tensor, offsets: Tens
         first, last = -base[:, axis, None], shape[axis] - base[:, axis, None]
         mask &= (offsets[:, axis] >= first) & (offsets[:, axis] < last)
     index.masked_fill_(~mask, 0)
+
+
+def _fill_compiled(
+    grid: Grid, query: Tensor, radius: float, scale: Tensor, offsets: Tensor, index: Tensor, mask: Tensor
+) -> None:
+    """The same by a compiled loop, which uses the exact formula everywhere."""
+    from geogrid.graph import loops
+
+    shape = torch.tensor(grid.shape)
+    inputs = (_places(grid, query, offsets), metric_positions(query, scale), offsets, shape, grid.affine, scale)
+    arrays = [tensor.contiguous().numpy() for tensor in inputs]
+    found = index.numpy(), mask.numpy()
+    compiled.share_out(len(query), lambda first, last: loops.fill_window(first, last, *arrays, radius, *found))
+
+
+def _places(grid: Grid, query: Tensor, offsets: Tensor) -> Tensor:
+    """Fractional indices of queries, those far away brought to where no offset reaches the lattice."""
+    shape = torch.tensor(grid.shape, device=query.device)
+    inverse = grid.to_index.to(query.device)
+    place = torch.addmm(inverse[:-1, -1], query.detach().to(torch.float64), inverse[:-1, :-1].T)
+    margin = offsets.abs().amax(0) + 1
+    return torch.minimum(torch.maximum(place, -margin.double() - 1), (shape + margin).double())
 
 
 def _settle_rim(

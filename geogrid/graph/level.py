@@ -14,6 +14,7 @@ from geogrid.graph.neighborhood import Neighborhood
 from geogrid.graph.pooling import own_positions
 from geogrid.graph.search import knn, radius
 from geogrid.spatial import PointCloud
+from geogrid.spatial.grid import map_entries
 from geogrid.spatial.points import for_each_distinct
 
 ON_POINT = 1e-3
@@ -162,13 +163,9 @@ class Level:
 
     def lattice_index(self, query: Tensor, batch: Tensor) -> Tensor:
         """Fractional indices of places on their entry's lattice, float64."""
-        inverses = for_each_distinct(self.points.lattices, lambda grid: torch.linalg.inv(grid.affine))
-        inverse = torch.stack(inverses).to(query.device)
-        if len(inverse) == 1:
-            return query.double() @ inverse[0, :-1, :-1].T + inverse[0, :-1, -1]
-        counts = torch.bincount(batch, minlength=len(inverse)).tolist()
-        parts = zip(inverse, query.double().split(counts), strict=True)
-        return torch.cat([part @ m[:-1, :-1].T + m[:-1, -1] for m, part in parts])
+        matrices = torch.stack(for_each_distinct(self.points.lattices, lambda grid: grid.to_index))
+        counts = torch.bincount(batch, minlength=len(matrices)).tolist()
+        return map_entries(matrices, query.double(), counts)
 
     def _window_of_stack(self, query: Tensor, batch: Tensor, reach: float) -> Neighborhood:
         """All entries at once, in the axes of their lattices, where distances are the same."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
+from geogrid.graph import compiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,11 +90,21 @@ class Neighborhood:
         width = int(degree.max()) if len(degree) else 0
         if width == self.k:
             return self
+        if compiled.serves(self.index):
+            return self._compact_compiled(width)
         query, column = self.mask.nonzero(as_tuple=True)
         place = torch.arange(len(query), device=query.device) - (degree.cumsum(0) - degree)[query]
         index = self.index.new_zeros(self.num_query, width)
         index[query, place] = self.index[query, column]
         return Neighborhood(index, torch.arange(width, device=index.device) < degree[:, None], self.num_context)
+
+    def _compact_compiled(self, width: int) -> Neighborhood:
+        from geogrid.graph import loops
+
+        index, mask = (tensor.new_zeros(self.num_query, width) for tensor in (self.index, self.mask))
+        arrays = [tensor.contiguous().numpy() for tensor in (self.index, self.mask, index, mask)]
+        compiled.share_out(self.num_query, lambda first, last: loops.fill_compact(first, last, *arrays))
+        return Neighborhood(index, mask, self.num_context)
 
     def to(self, device: torch.device | str) -> Neighborhood:
         """The same neighbourhood on another device."""

@@ -33,10 +33,14 @@ class Frames:
     @classmethod
     def of(cls, fixed: PointCloud, starts: Sequence[AffineTransform]) -> Frames:
         """The frames of a batch of fixed clouds under their starts."""
-        counts = fixed.counts().tolist()
-        centers = [part.double().mean(0).cpu() if len(part) else part.new_zeros(fixed.dim) for part in fixed.pos.split(counts)]
-        frames = [_frames(r, c.double(), start.matrix) for r, c, start in zip(fixed.frame, centers, starts, strict=True)]
-        return cls(*(torch.stack(parts) for parts in zip(*frames, strict=True)))
+        centers = _centers(fixed)
+        matrices = torch.stack([start.matrix for start in starts]).to(torch.float64).cpu()
+        linear = matrices[:, :-1, :-1]
+        left, lengths, right = torch.linalg.svd(linear)
+        turn, stretch = left @ right, right.mT @ (lengths[..., None] * right)
+        there = (linear @ centers[..., None])[..., 0] + matrices[:, :-1, -1]
+        back = fixed.frame.mT
+        return cls(_motions(back, centers), _motions(back @ turn.mT, there), back @ stretch @ fixed.frame)
 
     def to_world(self, vectors: Tensor, points: PointCloud) -> Tensor:
         """Displacements ``(num_points, dim)`` of fixed points, from their frame's axes to the world's."""
@@ -51,18 +55,19 @@ class Frames:
         return _apply(torch.linalg.inv(self.stretch), vectors, points)
 
 
-def _frames(frame: Tensor, center: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    linear = start[:-1, :-1].double().cpu()
-    left, lengths, right = torch.linalg.svd(linear)
-    turn, stretch = left @ right, right.T @ torch.diag(lengths) @ right
-    there = linear @ center + start[:-1, -1].double().cpu()
-    return _motion(frame.T, center), _motion(frame.T @ turn.T, there), frame.T @ stretch @ frame
+def _centers(cloud: PointCloud) -> Tensor:
+    """Mean position of each entry, ``(num_entries, dim)`` float64; zero where there are no points."""
+    counts = cloud.counts()
+    sums = torch.zeros(cloud.num_entries, cloud.dim, dtype=torch.float64, device=cloud.pos.device)
+    return sums.index_add(0, cloud.batch, cloud.pos.double()).cpu() / counts.clamp_min(1)[:, None]
 
 
-def _motion(rotation: Tensor, center: Tensor) -> Tensor:
-    matrix = torch.eye(len(center) + 1, dtype=torch.float64)
-    matrix[:-1, :-1], matrix[:-1, -1] = rotation, -rotation @ center
-    return matrix
+def _motions(rotations: Tensor, centers: Tensor) -> Tensor:
+    """Motions of the world that rotate about a centre and bring it to the origin, ``(num_entries, dim + 1, dim + 1)``."""
+    count, dim = centers.shape
+    matrices = torch.eye(dim + 1, dtype=torch.float64).repeat(count, 1, 1)
+    matrices[:, :-1, :-1], matrices[:, :-1, -1] = rotations, -(rotations @ centers[..., None])[..., 0]
+    return matrices
 
 
 def _apply(matrices: Tensor, vectors: Tensor, points: PointCloud) -> Tensor:

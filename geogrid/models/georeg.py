@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from geogrid.errors import GeogridError
-from geogrid.graph import Level, inherit_displacement
+from geogrid.graph import Level, concatenate, inherit_displacement
 from geogrid.models.frames import Frames
 from geogrid.nn.encoder import Pyramid, PyramidEncoder
 from geogrid.nn.interpolate import Interpolate
@@ -153,6 +153,9 @@ class GeoReg(nn.Module):
 
     def encode(self, fixed: PointCloud, moving: PointCloud, scale: float) -> tuple[Pyramid, Pyramid]:
         """The pyramids of fixed and moving clouds, each encoded alone; ``scale`` is the finest, s_0, in mm."""
+        if self.moving_encoder is None and set(fixed.lattices) == set(moving.lattices) and len(set(fixed.lattices)) == 1:
+            first, second = self.encoder(concatenate([fixed, moving]), scale).split(fixed.num_entries)
+            return first, second
         return self.encoder(fixed, scale), (self.moving_encoder or self.encoder)(moving, scale)
 
     def decode(self, fixed: Pyramid, moving: Pyramid, starts: Sequence[AffineTransform]) -> list[StepBatch]:

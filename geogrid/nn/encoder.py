@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 from torch import Tensor, nn
@@ -34,6 +35,15 @@ class Pyramid:
 
     def __len__(self) -> int:
         return len(self.levels)
+
+    def split(self, count: int) -> tuple[Pyramid, Pyramid]:
+        """The pyramids of the first ``count`` entries and of the others, of lattices."""
+        ends = (0, count, self.levels[0].points.num_entries)
+        levels = [[Level(level.points.part(*pair), level.scale) for level in self.levels] for pair in pairwise(ends)]
+        sizes = [[level.points.num_points for level in part] for part in levels]
+        features = [x.split(list(rows)) for x, rows in zip(self.features, zip(*sizes, strict=True), strict=True)]
+        first, second = (Pyramid(tuple(part), rows) for part, rows in zip(levels, zip(*features, strict=True), strict=True))
+        return first, second
 
 
 class ResidualBlock(nn.Module):

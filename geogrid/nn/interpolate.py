@@ -6,7 +6,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding_bag, leaky_relu
+from torch.nn.functional import leaky_relu
 
 from geogrid.graph import Level, Neighborhood, inherit_displacement
 from geogrid.nn.attention import AttentionOutput, NeighborAttention
@@ -73,5 +73,5 @@ class Interpolate(nn.Module):
 def choose(found: AttentionOutput, table: Neighborhood, displacement: Tensor, inherited: Tensor) -> Tensor:
     """What the parents that a child attends to move more than it inherits, ``(num_children, heads, dim)`` in mm."""
     weights = cast(Tensor, found.weights) * found.coverage[:, None, None]
-    sums = [embedding_bag(table.index, displacement, per_sample_weights=w, mode="sum") for w in weights.unbind(2)]
-    return torch.stack(sums, 1) - (weights.sum(1)[..., None] * inherited[:, None])
+    sums = torch.einsum("nkh,nkd->nhd", weights, displacement[table.index])
+    return sums - weights.sum(1)[..., None] * inherited[:, None]

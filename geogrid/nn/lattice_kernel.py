@@ -49,6 +49,9 @@ def convolve_lattice(x: Tensor, weight: Tensor, bias: Tensor | None, steps: Tens
     Returns:
         ``(batch, out_channels, *shape)``.
     """
+    conv = nn.functional.conv2d if x.dim() == 4 else nn.functional.conv3d
+    if all(_is_scale(h) for h in steps.tolist()):
+        return conv(x, weight, bias, padding=1)
     axes = [axis_runs(n, r, h) for n, r, h in zip(x.shape[2:], reaches(steps), steps.tolist(), strict=True)]
 
     def fill(chosen: tuple[Run, ...]) -> Tensor:

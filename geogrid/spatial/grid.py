@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, wraps
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
 
+P = ParamSpec("P")
+Result = TypeVar("Result")
 MAX_SHEAR = 1e-4
 """Largest cosine between two axes of a grid: what ITK still accepts in a file with an sform only."""
+
+
+def kept(function: Callable[P, Result]) -> Callable[P, Result]:
+    """Keeps the results of a function of grids and numbers, which are small: trainings ask for the same ones at every step."""
+
+    @lru_cache(maxsize=256)
+    @wraps(function)
+    def outside_of_modes(*args: P.args, **kwargs: P.kwargs) -> Result:
+        with torch.inference_mode(False), torch.no_grad():
+            return function(*args, **kwargs)
+
+    return cast(Callable[P, Result], outside_of_modes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +37,8 @@ class Grid:
 
     The index :math:`i` of a point (integer at the points, in the storage order of the array) and its world position are tied
     by :math:`x = A_{1:d,1:d}\, i + A_{1:d,d+1}`. The columns of the linear part may have any length (the spacing) and must be
-    orthogonal: sheared lattices are refused, because ITK cannot represent them.
+    orthogonal: sheared lattices are refused, because ITK cannot represent them. Grids of the same shape and affine are equal,
+    so a batch of them needs its points, inverses and the like only once.
 
     Args:
         shape: number of points along each index axis, ``dim`` of them (2 or 3).
@@ -40,6 +57,7 @@ class Grid:
 
     shape: tuple[int, ...]
     affine: Tensor
+    _numbers: tuple[Any, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         shape = tuple(int(n) for n in self.shape)
@@ -51,7 +69,14 @@ class Grid:
             raise GeogridError(f"grid affine: expected a {dim + 1}x{dim + 1} matrix, got {tuple(affine.shape)}")
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "affine", affine)
+        object.__setattr__(self, "_numbers", (shape, *affine.flatten().tolist()))
         _check_affine(affine)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Grid) and self._numbers == other._numbers
+
+    def __hash__(self) -> int:
+        return hash(self._numbers)
 
     @property
     def dim(self) -> int:
@@ -66,13 +91,17 @@ class Grid:
     @property
     def spacing(self) -> Tensor:
         """Distance in mm between neighbours along each index axis, ``(dim,)`` float64."""
-        lengths: Tensor = torch.linalg.vector_norm(self.affine[:-1, :-1], dim=0)
-        return lengths
+        return _axes(self)[0].clone()
 
     @property
     def frame(self) -> Tensor:
         """Unit vectors of the index axes as columns, ``(dim, dim)`` float64: frame coordinates to world directions."""
-        return self.affine[:-1, :-1] / self.spacing
+        return _axes(self)[1].clone()
+
+    @property
+    def to_index(self) -> Tensor:
+        """World-to-index matrix, the inverse of the affine, ``(dim + 1, dim + 1)`` float64."""
+        return _axes(self)[2].clone()
 
     @property
     def center(self) -> Tensor:
@@ -90,7 +119,7 @@ class Grid:
 
     def world_to_index(self, points: Tensor) -> Tensor:
         """Fractional indices of world positions in mm, ``(..., dim)`` to ``(..., dim)``, in the dtype of the input."""
-        return map_points(torch.linalg.inv(self.affine), points)
+        return map_points(self.to_index, points)
 
     def indices(self, device: torch.device | str = "cpu") -> Tensor:
         """Indices of all lattice points, ``(num_points, dim)`` float32, the last axis fastest."""
@@ -107,10 +136,7 @@ class Grid:
 
     def pool(self, factors: Sequence[int]) -> Grid:
         """The lattice of cell centres when each axis is grouped in cells of ``factors`` points (the last may be partial)."""
-        factor = torch.tensor([float(f) for f in factors], dtype=torch.float64)
-        affine = _moved_origin(self.affine, (factor - 1) / 2)
-        affine[:-1, :-1] *= factor
-        return Grid(tuple(-(-n // f) for n, f in zip(self.shape, factors, strict=True)), affine)
+        return _pooled(self, tuple(factors))
 
     def split(self, parts: Sequence[int]) -> Grid:
         """The lattice of the middles when each voxel is split into ``parts`` along each axis; undoes :meth:`pool`."""
@@ -121,11 +147,11 @@ class Grid:
 
     def straight(self) -> Grid:
         """A lattice of the same shape and spacing with its axes along the world's and its first point at the origin."""
-        return Grid(self.shape, torch.diag(torch.cat([self.spacing, torch.ones(1, dtype=torch.float64)])))
+        return _straight(self)
 
     def transformed(self, matrix: Tensor) -> Grid:
         """The same lattice after the rigid motion ``matrix``, ``(dim + 1, dim + 1)``, of the world."""
-        return Grid(self.shape, matrix.to(torch.float64) @ self.affine)
+        return _transformed(self, tuple(matrix.flatten().tolist()))
 
     def same_space(self, other: Grid, tolerance: float = 1e-3) -> bool:
         """Whether both lattices have the same shape and their points lie within ``tolerance`` mm of each other."""
@@ -134,6 +160,33 @@ class Grid:
         far = torch.tensor(self.shape, dtype=torch.float64) - 1
         corners = torch.cartesian_prod(*[torch.stack([torch.zeros_like(f), f]) for f in far])
         return bool((self.index_to_world(corners) - other.index_to_world(corners)).abs().max() <= tolerance)
+
+
+@kept
+def _axes(grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
+    """Spacing, frame and world-to-index matrix."""
+    linear = grid.affine[:-1, :-1].clone()
+    spacing: Tensor = torch.linalg.vector_norm(linear, dim=0)
+    return spacing, linear / spacing, torch.linalg.inv(grid.affine.clone())
+
+
+@kept
+def _pooled(grid: Grid, factors: tuple[int, ...]) -> Grid:
+    factor = torch.tensor([float(f) for f in factors], dtype=torch.float64)
+    affine = _moved_origin(grid.affine, (factor - 1) / 2)
+    affine[:-1, :-1] *= factor
+    return Grid(tuple(-(-n // f) for n, f in zip(grid.shape, factors, strict=True)), affine)
+
+
+@kept
+def _straight(grid: Grid) -> Grid:
+    return Grid(grid.shape, torch.diag(torch.cat([grid.spacing, torch.ones(1, dtype=torch.float64)])))
+
+
+@kept
+def _transformed(grid: Grid, matrix: tuple[float, ...]) -> Grid:
+    motion = torch.tensor(matrix, dtype=torch.float64).view(grid.dim + 1, grid.dim + 1)
+    return Grid(grid.shape, motion @ grid.affine)
 
 
 def map_points(matrix: Tensor, points: Tensor) -> Tensor:
@@ -146,6 +199,22 @@ def map_points(matrix: Tensor, points: Tensor) -> Tensor:
     flat = points.reshape(-1, points.shape[-1])
     with torch.autocast(points.device.type, enabled=False):
         return torch.addmm(shift, flat, linear.T).reshape(points.shape)
+
+
+def map_entries(matrices: Tensor, points: Tensor, counts: Sequence[int]) -> Tensor:
+    """Applies one homogeneous matrix per entry to the points of a batch, ``(num_points, dim)``, as :func:`map_points` does.
+
+    Args:
+        matrices: ``(num_entries, dim + 1, dim + 1)``.
+        points: those of the first entry, then those of the second, and so on.
+        counts: points per entry.
+    """
+    if len(set(counts)) != 1:
+        return torch.cat([map_points(matrix, part) for matrix, part in zip(matrices, points.split(list(counts)), strict=True)])
+    matrices = matrices.to(points)[:, :-1]
+    stacked = points.reshape(len(counts), -1, points.shape[1])
+    with torch.autocast(points.device.type, enabled=False):
+        return torch.baddbmm(matrices[:, None, :, -1], stacked, matrices[:, :, :-1].mT).reshape(points.shape)
 
 
 def _moved_origin(affine: Tensor, index: Tensor) -> Tensor:

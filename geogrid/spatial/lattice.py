@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
-from geogrid.spatial.grid import Grid
+from geogrid.spatial.grid import Grid, kept
 
 
 def flat_index(index: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
@@ -42,14 +42,19 @@ def inheritance_matrices(parents: Grid, children: Grid) -> list[Tensor]:
     Raises:
         GeogridError: when the axes are not parallel.
     """
-    to_parent = torch.linalg.inv(parents.affine) @ children.affine
+    return list(_inheritance_matrices(parents, children))
+
+
+@kept
+def _inheritance_matrices(parents: Grid, children: Grid) -> tuple[Tensor, ...]:
+    to_parent = parents.to_index @ children.affine
     linear = to_parent[:-1, :-1]
     if (linear - torch.diag(linear.diagonal())).abs().max() > 1e-4:
         raise GeogridError("lattice interpolation: expected lattices with parallel axes, got rotated ones")
-    return [
+    return tuple(
         linear_matrix(num_parents, linear[d, d] * torch.arange(num_children, dtype=torch.float64) + to_parent[d, -1])
         for d, (num_parents, num_children) in enumerate(zip(parents.shape, children.shape, strict=True))
-    ]
+    )
 
 
 def linear_matrix(num_parents: int, position: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
-from geogrid.spatial.grid import Grid, map_points
+from geogrid.spatial.grid import Grid, map_entries
 from geogrid.spatial.image import Image
 
 Item = TypeVar("Item", bound=Hashable)
@@ -94,12 +93,12 @@ class PointCloud:
         if len({grid.dim for grid in grids}) != 1:
             raise GeogridError(f"grids: expected at least one, all 2-D or all 3-D, got {[grid.shape for grid in grids]}")
         device = device if x is None else x.device
-        counts = torch.tensor([grid.num_points for grid in grids])
+        counts = [grid.num_points for grid in grids]
         spacing = torch.stack(for_each_distinct(grids, lambda grid: grid.spacing))
         return cls(
             pos=torch.cat(for_each_distinct(grids, lambda grid: grid.points(device))),
-            measure=spacing.prod(1).float().repeat_interleave(counts).to(device),
-            batch=torch.arange(len(grids)).repeat_interleave(counts).to(device),
+            measure=_per_point(spacing.prod(1).float(), counts).to(device),
+            batch=_per_point(torch.arange(len(grids)), counts).to(device),
             frame=torch.stack(for_each_distinct(grids, lambda grid: grid.frame)),
             spacing=spacing,
             x=x,
@@ -170,6 +169,8 @@ class PointCloud:
     @cached_property
     def stackable(self) -> bool:
         """Whether all entries are lattices of one shape and spacing, so that their values fit into one array."""
+        if len(set(self.lattices)) == 1:
+            return True
         shapes = {grid.shape for grid in self.lattices}
         return len(shapes) == 1 and bool((self.spacing - self.spacing[0]).abs().max() <= 1e-6 * self.spacing.max())
 
@@ -187,15 +188,20 @@ class PointCloud:
         """
         if not 0 <= number < self.num_entries:
             raise GeogridError(f"entry: expected a number from 0 to {self.num_entries - 1}, got {number}")
-        rows = self.rows(number)
+        return self.part(number, number + 1)
+
+    def part(self, first: int, last: int) -> PointCloud:
+        """The entries from ``first`` to before ``last`` as a batch of their own."""
+        ends = [0, *self.counts().cumsum(0).tolist()]
+        rows, entries = slice(ends[first], ends[last]), slice(first, last)
         return PointCloud(
             self.pos[rows],
             self.measure[rows],
-            self.batch[rows] - number,
-            self.frame[number : number + 1],
-            self.spacing[number : number + 1],
+            self.batch[rows] - first,
+            self.frame[entries],
+            self.spacing[entries],
             None if self.x is None else self.x[rows],
-            self.lattices[number : number + 1],
+            self.lattices[entries],
         )
 
     def rows(self, number: int) -> slice:
@@ -213,13 +219,10 @@ class PointCloud:
         Args:
             matrices: ``(num_entries, dim + 1, dim + 1)`` float64 rotations and shifts of the world.
         """
-        parts = self.pos.double().split(self.counts().tolist())
-        pos = torch.cat([map_points(matrix, part) for matrix, part in zip(matrices, parts, strict=True)])
         matrices = matrices.to(self.frame)
-        keys = [(grid, tuple(matrix.flatten().tolist())) for grid, matrix in zip(self.lattices, matrices, strict=False)]
-        grids = for_each_distinct(keys, lambda key: key[0].transformed(_square(key[1])))
-        frame = matrices[:, :-1, :-1] @ self.frame
-        return replace(self, pos=pos.to(self.pos.dtype), frame=frame, lattices=tuple(grids))
+        pos = map_entries(matrices, self.pos.double(), self.counts().tolist())
+        lattices = tuple(grid.transformed(matrix) for grid, matrix in zip(self.lattices, matrices, strict=False))
+        return replace(self, pos=pos.to(self.pos.dtype), frame=matrices[:, :-1, :-1] @ self.frame, lattices=lattices)
 
     def to_lattice(self, values: Tensor) -> Tensor:
         """Rows of stackable lattices as an array: ``(num_points, channels)`` to ``(num_entries, channels, *shape)``."""
@@ -243,9 +246,9 @@ def _mean_spacing(measure: Tensor, batch: Tensor, num_entries: int, dim: int) ->
     return torch.where(count > 0, mean, mean[count > 0].min() if len(edges) else edges.new_ones(()))[:, None]
 
 
-def _square(numbers: tuple[float, ...]) -> Tensor:
-    size = math.isqrt(len(numbers))
-    return torch.tensor(numbers, dtype=torch.float64).view(size, size)
+def _per_point(values: Tensor, counts: Sequence[int]) -> Tensor:
+    """A value per entry, repeated for each of its points."""
+    return values.repeat_interleave(counts[0] if len(set(counts)) == 1 else torch.tensor(counts))
 
 
 def for_each_distinct(items: Sequence[Item], function: Callable[[Item], Result]) -> list[Result]:

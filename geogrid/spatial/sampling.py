@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from geogrid.errors import GeogridError
-from geogrid.spatial.grid import Grid
-from geogrid.spatial.points import PointCloud
+from geogrid.spatial.grid import Grid, kept
+from geogrid.spatial.points import PointCloud, for_each_distinct
 
 Interpolation = Literal["linear", "nearest"]
 
@@ -96,12 +96,15 @@ def _sample_stack(values: Tensor, position: Tensor) -> Tensor:
 
 def _world_to_cube(grids: Sequence[Grid]) -> Tensor:
     """Matrices from the world to the normalised cube, axes reversed, ``(num_grids, dim, dim + 1)`` float64."""
-    scale, shift = normalization([grid.shape for grid in grids])
-    to_index = torch.linalg.inv(torch.stack([grid.affine for grid in grids]))[:, :-1]
-    matrix = to_index * scale[:, :, None]
-    matrix[..., -1] += shift
-    reversed_axes: Tensor = matrix.flip(1)
-    return reversed_axes
+    return torch.stack(for_each_distinct(grids, _one_to_cube))
+
+
+@kept
+def _one_to_cube(grid: Grid) -> Tensor:
+    scale, shift = normalization(grid.shape)
+    matrix = grid.to_index[:-1] * scale[:, None]
+    matrix[:, -1] += shift
+    return matrix.flip(0)
 
 
 def _grid_sample(values: Tensor, position: Tensor, interpolation: Interpolation) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
-from geogrid.spatial.grid import Grid
+from geogrid.spatial.grid import Grid, kept
 from geogrid.spatial.image import Image
 from geogrid.spatial.points import PointCloud
 
@@ -38,9 +38,15 @@ def to_cloud(images: Tensor, spacing: float | Sequence[float] = 1.0) -> PointClo
             f"images, spacing: expected (num_images, *shape) and one positive spacing per axis, got {tuple(images.shape)} "
             f"and {sizes}"
         )
+    return PointCloud.on_lattices([_centred(shape, tuple(sizes))] * len(images), images.reshape(-1, 1))
+
+
+@kept
+def _centred(shape: tuple[int, ...], sizes: tuple[float, ...]) -> Grid:
+    """The lattice whose middle lies at the world's origin."""
     affine = torch.diag(torch.tensor([*sizes, 1.0], dtype=torch.float64))
     affine[:-1, -1] = -affine.diagonal()[:-1] * (torch.tensor(shape, dtype=torch.float64) - 1) / 2
-    return PointCloud.on_lattices([Grid(shape, affine)] * len(images), images.reshape(-1, 1))
+    return Grid(shape, affine)
 
 
 def to_images(cloud: PointCloud, channel: int = 0) -> tuple[Image, ...]:

@@ -17,6 +17,7 @@ import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities import rank_zero_only
 
 import geogrid
@@ -35,6 +36,7 @@ NOT_FOR_US = (
     ".*does not have many workers",  # pairs of synthetic worlds and cached images need none; the setting is `workers`
     "Checkpoint directory .* exists and is not empty",  # so it must be, to resume
     "Grad strides do not match bucket view strides",  # convolutions with one channel; costs nothing that shows
+    ".*broadcast_buffers. is deprecated",  # what replaces it came with torch 2.13
     ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's own use of torch
 )
 """Warnings of Lightning that say nothing about a training's settings."""
@@ -113,7 +115,7 @@ def make_trainer(
         devices=config.devices,
         num_nodes=config.nodes,
         precision=config.precision,
-        strategy="ddp" if config.devices * config.nodes > 1 else "auto",
+        strategy=DDPStrategy(broadcast_buffers=False) if config.devices * config.nodes > 1 else "auto",
         max_steps=config.steps,
         accumulate_grad_batches=config.accumulate,
         gradient_clip_val=config.optimizer.clip or None,
@@ -217,13 +219,15 @@ def _machine(trainer: lightning.Trainer) -> str:
 @contextmanager
 def _calm_lightning() -> Iterator[None]:
     """Without Lightning's remarks on itself, and without its warnings that do not apply here."""
-    log = logging.getLogger("pytorch_lightning")
-    level = log.level
-    log.setLevel(logging.WARNING)
+    logs = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             for message in NOT_FOR_US:
                 warnings.filterwarnings("ignore", message)
             yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)

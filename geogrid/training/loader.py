@@ -101,14 +101,16 @@ class PairData(LightningDataModule):
         )
 
     def val_dataloader(self) -> Any:
-        """The validation pairs one by one, each process its share; none without a source of them."""
+        """The validation pairs in batches, each process its share; none without a source of them."""
         if self.validation is None:
             return []
         assert self.trainer is not None
         count = min(self.config.validation_pairs, self.validation.num_pairs or self.config.validation_pairs)
         mine = list(range(self.trainer.global_rank, count, self.trainer.world_size))
         pairs = NumberedPairs(self.validation)
-        return DataLoader(pairs, sampler=mine, batch_size=1, collate_fn=collate_pairs, generator=torch.Generator())
+        return DataLoader(
+            pairs, sampler=mine, batch_size=self.config.batch, collate_fn=collate_pairs, generator=torch.Generator()
+        )
 
     def transfer_batch_to_device(self, batch: PairBatch, device: torch.device, dataloader_idx: int) -> PairBatch:
         """The batch where the model is."""

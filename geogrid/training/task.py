@@ -44,19 +44,23 @@ class RegistrationTask(LightningModule):
             return TrajectoryBatch(starts, tuple(model.decode(first, second, starts)))
 
     def training_step(self, batch: PairBatch, _: int) -> Tensor:
-        """The loss of a batch, a mean over its pairs."""
+        """The loss of a batch, a mean over its pairs; logged every ``log_interval`` steps, as processes wait for each other."""
         terms = self._loss(self(batch), batch)
-        for name, value in terms.items():
+        for name, value in terms.items() if self._logs() else ():
             shown = name == "loss"
             self.log(f"train/{name}", value, prog_bar=shown, batch_size=batch.num_pairs, sync_dist=True)
         return terms["loss"]
 
     def validation_step(self, batch: PairBatch, _: int) -> None:
-        """Logs the loss and :func:`geogrid.training.scores.scores` of a pair."""
+        """Logs the loss and :func:`geogrid.training.scores.scores` of some pairs."""
         trajectory = self(batch)
         terms, found = self._loss(trajectory, batch), scores(trajectory, batch)
         for name, value in (("loss", float(terms["loss"])), *found.items()):
             self.log(f"validation/{name}", value, batch_size=batch.num_pairs, sync_dist=True)
+
+    def _logs(self) -> bool:
+        """Whether Lightning writes down what is logged in this pass."""
+        return (self.global_step + 1) % min(self.config.log_interval, self.config.steps) == 0
 
     def _loss(self, trajectory: TrajectoryBatch, batch: PairBatch) -> dict[str, Tensor]:
         with self._in_float32():
@@ -69,7 +73,10 @@ class RegistrationTask(LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW under one cycle of the learning rate, step by step."""
         settings, steps = self.config.optimizer, self.config.steps
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
+        fused = True if self.device.type == "cpu" else None
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=settings.rate, weight_decay=settings.weight_decay, fused=fused
+        )
         warmup = min(max(settings.warmup, 2 / steps), 0.9)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.rate, total_steps=steps, pct_start=warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

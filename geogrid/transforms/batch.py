@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
-from geogrid.spatial import PointCloud, map_points
+from geogrid.spatial import PointCloud
+from geogrid.spatial.grid import map_entries
 from geogrid.transforms.affine import AffineTransform
 from geogrid.transforms.trajectory import Step, Trajectory
 
@@ -87,10 +88,5 @@ class TrajectoryBatch:
 
     def moved(self, step: StepBatch) -> Tensor:
         """Where a step's points are in moving space, ``(num_points, dim)`` in mm; differentiable in the displacement."""
-        pos, counts = step.points.pos + step.displacement, step.points.counts().tolist()
-        if len(set(counts)) == 1:
-            matrices = torch.stack([start.matrix for start in self.starts]).to(pos)[:, :-1]
-            stacked = pos.reshape(len(counts), -1, step.points.dim)
-            return torch.baddbmm(matrices[:, None, :, -1], stacked, matrices[:, :, :-1].mT).reshape(pos.shape)
-        parts = pos.split(counts)
-        return torch.cat([map_points(start.matrix, part) for start, part in zip(self.starts, parts, strict=True)])
+        matrices = torch.stack([start.matrix for start in self.starts])
+        return map_entries(matrices, step.points.pos + step.displacement, step.points.counts().tolist())

@@ -21,12 +21,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from geogrid.data import Digits, mnist, same_digit_pairs
 from geogrid.graph import Level, inherit_displacement, random_subset
+from geogrid.losses import TrajectoryLoss
 from geogrid.models import FeatureWarp, GeoReg, presets
 from geogrid.spatial import PointCloud, resample_cloud, to_cloud
 from geogrid.spatial.sampling import sample_cloud
+from geogrid.training import read_config
 from tests.benchmarks.tables import markdown_table
 from tests.benchmarks.voxel_unet import VoxelUNet
 
@@ -52,17 +55,38 @@ ASKED_DICE, ASKED_FOLDING, ASKED_SHARE = 0.97, 0.05, 1 / 3
 def run(variant: str, steps: int, seed: int, pairs: int, samplings: bool) -> dict[str, Any]:
     """Trains a variant and measures it on the test digits."""
     sys.path.insert(0, str(ROOT))
-    from examples.register_digits import evaluate, train
+    from examples.register_digits import evaluate
 
     torch.set_num_threads(1)
     digits = mnist()
     torch.manual_seed(seed)
     model = VARIANTS[variant]()
     start = time.perf_counter()
-    model = train(model, digits.train, steps, seed, quiet=True)
+    model = train(model, digits.train, steps, seed)
     found = {"variant": variant, "steps": steps, "seed": seed, "training s": time.perf_counter() - start}
     found |= {"parameters": sum(p.numel() for p in model.parameters())} | evaluate(model, digits.test, pairs)
     return found | ({"samplings": compare_samplings(model, digits.test)} if samplings else {})
+
+
+def train(model: nn.Module, digits: Digits, steps: int, seed: int) -> nn.Module:
+    """Trains any model as the preset ``mnist`` says, in this process; gives the moving average of the weights."""
+    config, generator = read_config("mnist"), torch.Generator().manual_seed(seed)
+    settings, loss = config.optimizer, TrajectoryLoss(config.loss.trajectory)
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=settings.weight_decay, fused=True)
+    warmup = min(max(settings.warmup, 2 / steps), 0.9)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.rate, total_steps=steps, pct_start=warmup)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema or 0.0))
+    for _ in range(steps):
+        first, second = same_digit_pairs(digits, config.batch, generator).T
+        fixed, moving = to_cloud(digits.images[first]), to_cloud(digits.images[second])
+        value = loss(model(fixed, moving), fixed, moving)
+        optimizer.zero_grad()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        optimizer.step()
+        schedule.step()
+        average.update_parameters(model)
+    return average.module
 
 
 @torch.no_grad()

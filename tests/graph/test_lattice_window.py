@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from geogrid import GeogridError
-from geogrid.graph import lattice_window, radius
+from geogrid.graph import compiled, lattice_window, radius
 from geogrid.graph.lattice import lattice_positions, window_offsets
 from geogrid.spatial import Grid
 from tests.graph.clouds import rotation
@@ -59,6 +59,29 @@ def problems(draw: st.DrawFn) -> tuple[Grid, Tensor, float, Any]:
 def test_exactly_the_points_inside(problem: tuple[Grid, Tensor, float, Any]) -> None:
     grid, query, limit, scale = problem
     assert edges(grid, query, limit, metric_scale=scale) == expected(grid, query, limit, scale)
+
+
+@given(problem=problems())
+def test_without_compiled_loops_the_tables_are_the_same(problem: tuple[Grid, Tensor, float, Any]) -> None:
+    grid, query, limit, scale = problem
+    here = lattice_window(grid, query, limit, metric_scale=scale)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "available", lambda: False)
+        there = lattice_window(grid, query, limit, metric_scale=scale)
+        packed = there.compact()
+    assert torch.equal(here.index, there.index)
+    assert torch.equal(here.mask, there.mask)
+    assert torch.equal(here.compact().index, packed.index)
+    assert torch.equal(here.compact().mask, packed.mask)
+
+
+def test_without_compiled_loops_the_neighbours_are_exact_too(
+    monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
+) -> None:
+    monkeypatch.setattr(compiled, "available", lambda: False)
+    grid = grid_of((7, 6, 5), (1.0, 1.6, 0.7), rotation(3))
+    query = grid.index_to_world(torch.rand(60, 3, generator=generator) * 11 - 3)
+    assert edges(grid, query, 2.2, max_bytes=2**12) == expected(grid, query, 2.2)
 
 
 @pytest.mark.parametrize("shape", [(9, 8), (7, 6, 5)])

@@ -11,6 +11,7 @@ from geogrid.models import FeatureWarp, GeoReg, GeoRegConfig, presets
 from geogrid.spatial import PointCloud
 from geogrid.transforms import AffineTransform
 from tests.models.cases import ANGLES, awake, in_float64, make_model, pair, small_config, smooth_image
+from tests.spatial.batches import assert_same
 from tests.spatial.cases import homogeneous, make_grid, rotation
 
 DIMS = pytest.mark.parametrize("dim", [2, 3])
@@ -43,6 +44,19 @@ def test_a_batch_equals_its_pairs_one_by_one(dim: int, affine_levels: int):
     for number in range(2):
         alone = model(fixed.entry(number), moving.entry(number)).last.displacement
         torch.testing.assert_close(both.last.displacement.view(2, -1, dim)[number], alone, atol=1e-10, rtol=0)
+
+
+@DIMS
+def test_images_of_one_lattice_are_encoded_together_as_they_would_be_alone(dim: int):
+    model = make_model(dim).double()
+    fixed, _ = (in_float64(cloud) for cloud in pair(dim, 2))
+    moving = fixed.with_features(fixed.x.flip(0))
+    for found, cloud in zip(model.encode(fixed, moving, 1.5), (fixed, moving), strict=True):
+        alone = model.encoder(cloud, 1.5)
+        for x, expected, here, there in zip(found.features, alone.features, found.levels, alone.levels, strict=True):
+            torch.testing.assert_close(x, expected, atol=1e-12, rtol=0)
+            assert_same(here.points, there.points)
+            assert here.scale == there.scale
 
 
 @DIMS

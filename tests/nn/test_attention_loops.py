@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from geogrid.graph import compiled
 from geogrid.nn.ops import attention_backward, attention_chunks, attention_loops
 from geogrid.nn.ops.attention_tables import FLOATS, Inputs, Outputs, allocate
 from tests.nn.test_attention_op import arguments
@@ -88,7 +89,7 @@ def test_they_serve_processors_only_and_say_when_they_are_missing(monkeypatch: p
     assert attention_loops.serves(inputs)
     assert not attention_loops.serves(replace(inputs, query=inputs.query.to("meta")))
     assert not attention_loops.serves(replace(inputs, index=inputs.index[:, :0], mask=inputs.mask[:, :0]))
-    monkeypatch.setattr(attention_loops, "available", lambda: False)
+    monkeypatch.setattr(compiled, "available", lambda: False)
     assert not attention_loops.serves(inputs)
 
 
@@ -99,7 +100,7 @@ def test_a_layer_gives_the_same_without_them(monkeypatch: pytest.MonkeyPatch) ->
     scene = make_scene(layer).to(torch.float32)
     results = []
     for there in (True, False):
-        monkeypatch.setattr(attention_loops, "available", lambda there=there: there)
+        monkeypatch.setattr(compiled, "available", lambda there=there: there)
         output = scene.run(layer)
         results.append([*output, *torch.autograd.grad(total(output), list(layer.parameters()))])
     for ours, theirs in zip(*results, strict=True):

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geogrid.spatial import Grid, Image, map_points
+from geogrid.spatial.grid import map_entries
+from geogrid.spatial.lattice import inherit
 from tests.spatial.cases import flipped, grids, homogeneous, make_grid, permuted, refused, rotation
 
 ANGLES = {2: (20.0,), 3: (20.0, -35.0, 10.0)}
@@ -155,3 +157,45 @@ def test_image_fits_its_grid_and_is_cropped_with_it():
     assert image.to("cpu").dim == 2
     with refused("image data", "(6, 5)", "(5, 6)"):
         Image(torch.zeros(5, 6), grid)
+
+
+@given(grids())
+def test_grids_of_one_shape_and_place_are_one(grid: Grid):
+    again = Grid(grid.shape, grid.affine.clone())
+    assert again == grid
+    assert len({again, grid}) == 1
+    moved = grid.affine.clone()
+    moved[0, -1] += 1e-6
+    assert Grid(grid.shape, moved) != grid
+    assert Grid((grid.shape[0] + 1, *grid.shape[1:]), grid.affine) != grid
+
+
+@given(grids())
+def test_what_is_kept_of_a_grid_cannot_be_changed_from_outside(grid: Grid):
+    identity = torch.eye(grid.dim + 1, dtype=torch.float64)
+    for name in ("spacing", "frame", "to_index"):
+        before = getattr(grid, name).clone()
+        getattr(grid, name).zero_()
+        assert torch.equal(getattr(grid, name), before)
+    torch.testing.assert_close(grid.to_index @ grid.affine, identity, atol=1e-9, rtol=0)
+
+
+def test_what_was_kept_in_inference_mode_serves_gradients():
+    grid = make_grid((4, 5), (1.25, 0.75), [12.0], [3.0, 1.0])
+    with torch.inference_mode():
+        children = grid.pool((2, 2)).straight()
+    values = torch.rand(2, *children.shape, requires_grad=True)
+    with torch.inference_mode():
+        inherit(values, children, children.split((2, 2)))
+    inherit(values, children, children.split((2, 2))).sum().backward()
+    torch.testing.assert_close(values.grad.sum(), torch.tensor(2.0 * 4 * children.num_points))
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=4), st.sampled_from([2, 3]))
+def test_entries_are_mapped_as_one_by_one(counts: list[int], dim: int):
+    generator = torch.Generator().manual_seed(sum(counts))
+    matrices = torch.eye(dim + 1, dtype=torch.float64).repeat(len(counts), 1, 1)
+    matrices[:, :-1] += torch.rand(len(counts), dim, dim + 1, generator=generator, dtype=torch.float64)
+    points = torch.rand(sum(counts), dim, generator=generator, dtype=torch.float64)
+    expected = torch.cat([map_points(m, part) for m, part in zip(matrices, points.split(counts), strict=True)])
+    torch.testing.assert_close(map_entries(matrices, points, counts), expected, atol=1e-12, rtol=0)

@@ -38,6 +38,7 @@ def test_a_training_leaves_weights_a_card_settings_and_logs(whole: tuple[Path, L
     }
     card = read_card(folder / "weights.safetensors")
     assert card.figures["steps"] == 8
+    assert len(logged(folder, "train/loss")) == 1, "every log_interval steps, or once"
     assert {"validation/dice", "validation/folding_percent", "validation/loss"} < set(card.figures)
     assert card.licence == "Apache-2.0"
 

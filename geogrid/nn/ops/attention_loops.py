@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from geogrid.graph import compiled
 from geogrid.nn import cost as cost_volume
-from geogrid.nn.fourier import turn
 from geogrid.nn.ops.attention_tables import Gradients, Inputs, Outputs, allocate
 from geogrid.nn.ops.edges import check_range
 from geogrid.nn.taper import FADE, RIM
 
 
-@functools.cache
-def available() -> bool:
-    """Whether Numba is installed."""
-    return importlib.util.find_spec("numba") is not None
-
-
 def serves(inputs: Inputs) -> bool:
     """Whether these loops can run: Numba is installed and the tensors are on the processor."""
-    return available() and inputs.query.device.type == "cpu" and not inputs.empty
+    return compiled.serves(inputs.query) and not inputs.empty
 
 
 def forward(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -35,35 +26,34 @@ def forward(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
 
     check_range(inputs.index, len(inputs.key))
     update, coverage, offset, cost, weights = allocate(inputs)
-    wave, widths = inputs.wave_query[:, None], (inputs.wave_context.shape[1], inputs.value.shape[2])
-    sums = inputs.query.new_zeros(*inputs.query.shape[:2], sum(widths))
+    width = inputs.wave_context.shape[1]
+    sums = inputs.query.new_zeros(*inputs.query.shape[:2], width + inputs.value.shape[2])
     arrays = _arrays(inputs)
     found = [_array(t) for t in (sums, coverage, offset, cost, weights)]
-    _share_out(len(inputs.query), lambda a, b: loops.attend(a, b, *arrays, inputs.with_offset, *found))
-    waved, own = sums.split(widths, 2)
-    torch.add(own, torch.einsum("nhm,hmd->nhd", turn(waved, wave, forward=False), inputs.position_value), out=update)
+    compiled.share_out(len(inputs.query), lambda a, b: loops.attend(a, b, *arrays, inputs.with_offset, *found))
+    waved = _turned(inputs, sums, 0, forward=False)
+    torch.add(sums[..., width:], torch.einsum("nhm,hmd->nhd", waved, inputs.position_value), out=update)
     return update, coverage, offset, cost, weights
 
 
 def backward(inputs: Inputs, given: Outputs) -> Gradients:
     """Gradients of the inputs from those of the outputs; those of waves, places and measure stay zero."""
-    grads, wave = Gradients.zeros(inputs), inputs.wave_query[:, None]
-    on_wave = turn(torch.einsum("nhd,hmd->nhm", given.update, inputs.position_value), wave, forward=True)
-    on_asks, waved = (
-        inputs.query.new_zeros(*inputs.query.shape[:2], inputs.query.shape[2] + wave.shape[2]),
-        torch.zeros_like(on_wave),
-    )
+    grads, (count, heads, own), width = Gradients.zeros(inputs), inputs.query.shape, inputs.wave_context.shape[1]
+    on_waved = torch.einsum("nhd,hmd->nhm", given.update, inputs.position_value)
+    on_sums = given.update.new_empty(count, heads, width + given.update.shape[2])
+    _turned(inputs, on_waved, 0, forward=True, out=on_sums)
+    on_sums[..., width:] = given.update
+    on_asks, waved = (inputs.query.new_zeros(count, heads, size) for size in (own + width, width))
     found = [_array(t) for t in (on_asks, waved)]
-    outputs = [_array(t) for t in (torch.cat([on_wave, given.update], 2), given.offset, given.cost, given.weights)]
+    outputs = [_array(t) for t in (on_sums, given.offset, given.cost, given.weights)]
     arrays = _arrays(inputs)
     for part in _parts(inputs):
         _gradients_of_part(inputs, part, grads, [arrays, outputs, found], _array(given.update))
-    on_query, on_turned = on_asks.split([inputs.query.shape[2], wave.shape[2]], 2)
-    on_asked = turn(on_turned, wave, forward=False)
-    grads.query.copy_(on_query)
+    on_asked = _turned(inputs, on_asks, own, forward=False)
+    grads.query.copy_(on_asks[..., :own])
     grads.probe.copy_(torch.einsum("nhm,hdm->nhd", on_asked, inputs.position_key))
     grads.position_key.copy_(torch.einsum("nhd,nhm->hdm", inputs.probe, on_asked))
-    grads.position_value.copy_(torch.einsum("nhm,nhd->hmd", turn(waved, wave, forward=False), given.update))
+    grads.position_value.copy_(torch.einsum("nhm,nhd->hmd", _turned(inputs, waved, 0, forward=False), given.update))
     return grads
 
 
@@ -78,7 +68,7 @@ def _gradients_of_part(inputs: Inputs, part: slice, grads: Gradients, groups: li
     def of_queries(a: int, b: int) -> None:
         loops.gradients_of_queries(first + a, first + b, *arrays, *outputs, *found, share[a:b], slope[a:b])
 
-    _share_out(len(index), of_queries)
+    compiled.share_out(len(index), of_queries)
     start, order = _array(torch.zeros(num_context + 1, dtype=torch.int64)), _array(torch.empty(index.size, dtype=torch.int64))
     loops.seen_from_context(index, mask, num_context, start, order)
     query, targets = _array(inputs.query), [_array(t) for t in (grads.key, grads.value)]
@@ -86,7 +76,7 @@ def _gradients_of_part(inputs: Inputs, part: slice, grads: Gradients, groups: li
     def of_context(a: int, b: int) -> None:
         loops.gradients_of_context(a, b, start, order, index.shape[1], first, query, on_own, share, slope, *targets)
 
-    _share_out(num_context, of_context)
+    compiled.share_out(num_context, of_context)
 
 
 def _parts(inputs: Inputs) -> Iterator[slice]:
@@ -99,7 +89,8 @@ def _parts(inputs: Inputs) -> Iterator[slice]:
 def _arrays(inputs: Inputs) -> list[Any]:
     """What both loops over queries begin with."""
     asked = torch.einsum("nhd,hdm->nhm", inputs.probe, inputs.position_key)
-    asks = torch.cat([inputs.query, turn(asked, inputs.wave_query[:, None], forward=True)], 2)
+    asks = torch.cat([inputs.query, torch.empty_like(asked)], 2)
+    _turned(inputs, asked, 0, forward=True, out=asks, place=inputs.query.shape[2])
     wave = inputs.wave_context[:, None].expand(-1, inputs.heads, -1)
     rows = torch.cat([inputs.key, wave, inputs.value], 2)
     measure = torch.ones_like(inputs.place_context[:, 0]) if inputs.log_measure is None else inputs.log_measure.exp()
@@ -110,16 +101,15 @@ def _arrays(inputs: Inputs) -> list[Any]:
     return [*tables, number[0], width, *number[1:]]
 
 
+def _turned(inputs: Inputs, pairs: Tensor, start: int, forward: bool, out: Tensor | None = None, place: int = 0) -> Tensor:
+    """Columns of ``pairs`` from ``start`` on, turned by the queries' waves into columns of ``out`` from ``place`` on."""
+    from geogrid.nn.ops import loops
+
+    out = pairs.new_empty(*pairs.shape[:2], inputs.wave_query.shape[1]) if out is None else out
+    arrays = _array(pairs), start, _array(inputs.wave_query), forward, _array(out), place
+    compiled.share_out(len(pairs), lambda first, last: loops.turned(first, last, *arrays))
+    return out
+
+
 def _array(tensor: Tensor) -> Any:
     return tensor.detach().contiguous().numpy()
-
-
-def _share_out(count: int, work: Callable[[int, int], None]) -> None:
-    """Runs ``work(first, last)`` over a range, on as many threads as PyTorch uses."""
-    threads = min(torch.get_num_threads(), max(1, count // 256))
-    if threads == 1:
-        return work(0, count)
-    bounds = [count * n // threads for n in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, bounds[:-1], bounds[1:]))
-    return None

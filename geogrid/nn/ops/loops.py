@@ -180,6 +180,23 @@ def gradients_of_queries(
                     wave[c] += part * row[unwaved + c]
 
 
+@njit(nogil=True, cache=True, fastmath=_MATH)
+def turned(first, last, pairs, start, wave, forward, out, place):  # pragma: no cover
+    """For a range of points :func:`geogrid.nn.fourier.turn` of some columns of each head, written to other columns.
+
+    The pairs begin at column ``start`` of ``pairs``, what they become at column ``place`` of ``out``.
+    """
+    half = wave.shape[1] // 2
+    for i in range(first, last):
+        for h in range(pairs.shape[1]):
+            for c in range(half):
+                sin, cos = wave[i, c], wave[i, half + c]
+                sin = sin if forward else -sin
+                a, b = pairs[i, h, start + c], pairs[i, h, start + half + c]
+                out[i, h, place + c] = a * cos + b * sin
+                out[i, h, place + half + c] = b * cos - a * sin
+
+
 @njit(nogil=True, cache=True)
 def seen_from_context(index, mask, num_context, start, order):  # pragma: no cover
     """Lists the valid edges of each context point, in the order of the table: ``order[start[j] : start[j + 1]]``."""
