@@ -10,7 +10,7 @@ import torch
 from geogrid.losses.similarity import Similarity
 from geogrid.models import GeoReg
 from geogrid.optimize.affine import AffineConfig, search_losses
-from geogrid.optimize.starts import about, moments, spread_turns
+from geogrid.optimize.starts import about, centers, spread_turns
 from geogrid.optimize.threads import threads_for
 from geogrid.spatial import Grid, Image, PointCloud, pool_image
 from geogrid.spatial.intensity import CONTENT_LEVEL, content_box
@@ -163,8 +163,8 @@ def _resampled(image: Image, transform: Transform, grid: Grid) -> Image:
 
 def _searched(view: _View, fixed: Image, moving: Image, config: LearnedConfig) -> list[AffineTransform]:
     """The headers, and the turns (about axes of the fixed lattice) under which the images are most similar."""
-    centers = moments(fixed)[0], moments(moving)[0]
+    middles = centers(fixed, moving)
     frame, turns = fixed.grid.frame, spread_turns(fixed.dim, config.turn_step, config.largest_turn)
-    turned = [about(frame @ turn @ frame.T, *centers) for turn in turns]
+    turned = [about(frame @ turn @ frame.T, *middles) for turn in turns]
     ranked = sorted(turned, key=lambda start: view.loss(Trajectory(start, ())))
     return [AffineTransform.identity(fixed.dim), *ranked[: config.tried]]

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from geogrid.spatial import Image
+from geogrid.spatial import Image, pool_image
 from geogrid.transforms import AffineTransform
 
 
@@ -28,7 +28,15 @@ def about(linear: Tensor, fixed_center: Tensor, moving_center: Tensor) -> Affine
 
 def centered(fixed: Image, moving: Image) -> AffineTransform:
     """The shift that lays the intensity-weighted centres onto each other."""
-    return about(torch.eye(fixed.dim, dtype=torch.float64), moments(fixed)[0], moments(moving)[0])
+    return about(torch.eye(fixed.dim, dtype=torch.float64), *centers(fixed, moving))
+
+
+def centers(fixed: Image, moving: Image) -> tuple[Tensor, Tensor]:
+    """The intensity-weighted centres in mm, of images pooled to some tens of points along an axis."""
+    found = [
+        moments(pool_image(i, float((torch.tensor(i.grid.shape) * i.grid.spacing).max()) / 48))[0] for i in (fixed, moving)
+    ]
+    return found[0], found[1]
 
 
 def moments(image: Image) -> tuple[Tensor, Tensor]:
