@@ -24,6 +24,7 @@ class LearnedConfig:
 
     Args:
         points: lattice points along the longest axis of the fixed content, as in the model's training; they give its scale.
+            Default 40 in 2-D and 24 in 3-D.
         search: how much coarser the scale is at which the starts are compared.
         turn_step: degrees between neighbouring turns from which the search begins; see
             :func:`geogrid.optimize.starts.spread_turns`.
@@ -36,7 +37,7 @@ class LearnedConfig:
         largest_stretch: by which one pass may scale along any axis; affine parts beyond it are not trusted.
     """
 
-    points: int = 20
+    points: int | None = None
     search: float = 2.0
     turn_step: float = 35.0
     largest_turn: float = 50.0
@@ -87,7 +88,8 @@ def register_learned(
     config = config or LearnedConfig()
     fixed, weight = _content(fixed, weight)
     extent = max(n * s for n, s in zip(fixed.grid.shape, fixed.grid.spacing.tolist(), strict=True))
-    scale = max(extent / config.points, float(fixed.grid.spacing.min()))
+    points = config.points or (40 if fixed.dim == 2 else 24)
+    scale = max(extent / points, float(fixed.grid.spacing.min()))
     coarse, fine = (_View(model, fixed, moving, similarity, weight, k * scale, config) for k in (config.search, 1.0))
     found = coarse.register(starts or _searched(coarse, fixed, moving, config))[: config.follow]
     best = fine.register([trajectory.start for _, trajectory in found])[0]
