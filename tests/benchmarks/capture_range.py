@@ -66,9 +66,10 @@ def measure(case: MovedHead, program: str, settings: Settings) -> Measured | Non
 
 
 def by_geogrid(case: MovedHead, model: str, settings: Settings) -> Measured:
-    """The start alone and the whole registration; ``none`` for the classical start."""
+    """The start alone and the whole registration, for a model without any affine stage; ``none`` for the classical start."""
     sources = [(image.data, image.grid.affine) for image in (case.fixed, case.moving)]
-    result = geogrid.register(*sources, similarity=settings.similarity, device="cpu", model=model)
+    affine = "auto" if model == "none" else "none"
+    result = geogrid.register(*sources, affine=affine, similarity=settings.similarity, device="cpu", model=model)
     return {
         "start": endpoint_error(start(case, model, settings), case.truth, case.fixed),
         "error": endpoint_error(result.transform, case.truth, case.fixed),
