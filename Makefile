@@ -29,7 +29,7 @@ demo: setup  ## register a brain scan and write demo/report.html
 	@$(BIN)/python examples/demo.py --out demo
 
 test: setup  ## all tests, doctests and the code in the documentation
-	@$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_FLAGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term $(PYTEST_FLAGS)
 
 test-backends: $(CLUSTER)/.stamp $(PYTORCH3D)/.stamp  ## the optional neighbour searches, each in its own environment
 	@GEOGRID_REQUIRE_IMPLEMENTATION=torch_cluster $(CLUSTER)/bin/python -m pytest $(BACKEND_TESTS) $(PYTEST_FLAGS)

@@ -63,7 +63,7 @@ def app(context: click.Context) -> None:
 @click.option("--moving-mask", type=IMAGE, help="Where MOVING counts (not 0).")
 @click.option(
     "--affine", type=click.Choice(["auto", "rigid", "affine", "none"]), default="auto", show_default=True,
-    help="Start; none trusts the headers.",
+    help="Classical start; none trusts the headers.",
 )  # fmt: skip
 @click.option(
     "--similarity", type=click.Choice(["lncc", "nmi", "mind"]), default="lncc", show_default=True,

@@ -215,7 +215,8 @@ def register(
         intensity: of scattered samples, the name of the column of intensities; default ``intensity``, or the only column.
         fixed_mask: where the fixed image counts.
         moving_mask: where the moving image counts.
-        affine: ``auto`` (affine, unless trusting the headers turns out better), ``rigid``, ``affine`` or ``none``.
+        affine: the classical start: ``auto`` (affine, unless trusting the headers turns out better), ``rigid``, ``affine`` or
+            ``none``. A model finds an affine part of its own; with ``model="none"`` the start is of the asked kind for certain.
         similarity: ``lncc`` (local correlation, for images of the same contrast), ``nmi`` (normalised mutual information) or
             ``mind`` (self-similarity) for images of different contrast; it drives the affine start too.
         model: a trained model whose answer is one more start: ``auto`` (the shipped ``synth-2d`` or ``synth-3d``), the name of
