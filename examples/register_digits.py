@@ -67,11 +67,12 @@ def evaluate(model: GeoReg, digits: Digits, count: int = 500, seed: int = 1) -> 
         everywhere = torch.ones(images[0].shape[1:], dtype=torch.bool)
         folding += [folding_percent(deformation(trajectory, b), everywhere) for b in range(len(first))]
         lengths.append(list(own_displacement_lengths(trajectory).values()))
-    coarse, middle, fine = torch.tensor(lengths).mean(0).tolist()
+    means = torch.tensor(lengths).mean(0).tolist()
+    levels = ("coarse", "middle", "fine")[-len(means) :]
     return {
         "pairs": count, "Dice before": float(torch.cat(before).mean()), "Dice after": float(torch.cat(after).mean()),
         "folding %": sum(folding) / count, "ms a pair": 1000 * seconds / count,
-        "median mm, coarse": coarse, "median mm, middle": middle, "median mm, fine": fine,
+        **{f"median mm, {level}": mean for level, mean in zip(levels, means, strict=True)},
     }  # fmt: skip
 
 

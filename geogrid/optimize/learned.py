@@ -10,12 +10,16 @@ import torch
 from geogrid.losses.similarity import Similarity
 from geogrid.models import GeoReg
 from geogrid.optimize.affine import AffineConfig, search_losses
+from geogrid.optimize.boxes import ROUNDING, index_box
 from geogrid.optimize.starts import about, centers, spread_turns
 from geogrid.optimize.threads import threads_for
 from geogrid.spatial import Grid, Image, PointCloud, pool_image
 from geogrid.spatial.intensity import CONTENT_LEVEL, content_box
 from geogrid.spatial.pyramid import pool_values
 from geogrid.transforms import AffineTransform, Step, Trajectory, Transform, affine_between, warp_image
+
+QUARTER_CELL = 0.25
+"""How far from its middle a lattice cell is sampled; half cells, each way."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,10 @@ class LearnedConfig:
         follow: how many of these go on at the model's own scale.
         passes: how often, at most, the model sees the pair at its scale, each time from the affine part of what it found; it
             ends when a pass makes the images no more similar.
-        margin: lattice points that are added around the fixed content, and again around these to see the moving image.
+        finer: scales of last looks, as parts of the model's own, each from the affine part of what was found before; what one
+            finds is kept if it makes the images more similar there.
+        margin: lattice points that are added around the fixed content, and again around these to see the moving image, as far
+            as the images reach.
         largest_stretch: by which one pass may scale along any axis; affine parts beyond it are not trusted.
     """
 
@@ -44,6 +51,7 @@ class LearnedConfig:
     tried: int = 10
     follow: int = 2
     passes: int = 6
+    finer: tuple[float, ...] = (0.5, 0.35)
     margin: int = 3
     largest_stretch: float = 2.0
 
@@ -63,7 +71,7 @@ def register_learned(
     The model first looks at the pair coarsely, from several starts at once: the headers as they are, and the centres of the
     images laid onto each other, alone and with turns; or from the starts that are given. From each start the moving image is
     resampled, so that the model sees it turned. Those that end most similar are followed at the model's own scale; after each
-    pass the affine part of what was found is the next start, so that less is left to find.
+    pass the affine part of what was found is the next start, so that less is left to find. Last looks are finer.
 
     Args:
         model: of one feature per point, in evaluation mode, on the device of the images.
@@ -86,19 +94,30 @@ def register_learned(
         1
     """
     config = config or LearnedConfig()
+    whole = fixed.grid
     fixed, weight = _content(fixed, weight)
     extent = max(n * s for n, s in zip(fixed.grid.shape, fixed.grid.spacing.tolist(), strict=True))
     points = config.points or (40 if fixed.dim == 2 else 24)
     scale = max(extent / points, float(fixed.grid.spacing.min()))
-    coarse, fine = (_View(model, fixed, moving, similarity, weight, k * scale, config) for k in (config.search, 1.0))
+
+    def view(part: float) -> _View:
+        return _View(model, fixed, moving, similarity, weight, part * scale, config, whole)
+
+    coarse, own = view(config.search), view(1.0)
     found = coarse.register(starts or _searched(coarse, fixed, moving, config))[: config.follow]
-    best = fine.register([trajectory.start for _, trajectory in found])[0]
+    loss, best = own.register([trajectory.start for _, trajectory in found])[0]
     for _ in range(config.passes - 1):
-        found = fine.register([best[1].start])
-        if found[0][0] >= best[0]:
+        next_loss, found_next = own.register([best.start])[0]
+        if next_loss >= loss:
             break
-        best = found[0]
-    return best[1]
+        loss, best = next_loss, found_next
+    for part in config.finer:
+        if part * scale < float(fixed.grid.spacing.min()):
+            break
+        finer = view(part)
+        loss, found_next = finer.register([best.start])[0]
+        best = found_next if loss < finer.loss(best) else best
+    return best
 
 
 class _View:
@@ -106,10 +125,11 @@ class _View:
 
     def __init__(
         self, model: GeoReg, fixed: Image, moving: Image, similarity: Similarity, weight: Image | None, scale: float,
-        config: LearnedConfig,
+        config: LearnedConfig, whole: Grid,
     ) -> None:  # fmt: skip
         self.model, self.scale, self.config, self.moving = model, scale, config, pool_image(moving, scale / 2)
-        identity, grid = AffineTransform.identity(fixed.dim), _lattice(fixed.grid, scale, config.margin)
+        identity = AffineTransform.identity(fixed.dim)
+        grid = _seen(_lattice(fixed.grid, scale, config.margin), whole, identity)
         self.fixed = _resampled(pool_image(fixed, scale / 2), identity, grid)
         weights = None if weight is None else _resampled(pool_image(weight, scale / 2), identity, grid).data
         self.losses = search_losses(similarity, self.fixed, weights, scale, AffineConfig(), wide=True)
@@ -118,7 +138,8 @@ class _View:
     def register(self, starts: Sequence[AffineTransform]) -> list[tuple[float, Trajectory]]:
         """What the model finds from each start, with the loss, the most similar first."""
         fixed = PointCloud.from_images([self.fixed] * len(starts))
-        moving = PointCloud.from_images([_resampled(self.moving, start, self.around) for start in starts])
+        around = [_seen(self.around, self.moving.grid, start) for start in starts]
+        moving = PointCloud.from_images([_resampled(self.moving, *place) for place in zip(starts, around, strict=True)])
         with threads_for(len(moving.pos)):
             steps = self.model(fixed, moving, scale=self.scale).last
         found = [self._absorbed(start, steps.entry(number)) for number, start in enumerate(starts)]
@@ -155,6 +176,15 @@ def _lattice(grid: Grid, scale: float, margin: int) -> Grid:
     affine[:-1, :-1] = scale * grid.frame
     affine[:-1, -1] = grid.center - affine[:-1, :-1] @ ((shape - 1) / 2).double()
     return Grid(tuple(shape.tolist()), affine)
+
+
+def _seen(lattice: Grid, whole: Grid, start: AffineTransform) -> Grid:
+    """The part of a lattice that an image reaches under a start: what lies beyond is not dark, it is not known."""
+    low, high = index_box(lattice, whole, [-0.5] * whole.dim, [n + 1 for n in whole.shape], start.inverse())
+    first = (low + QUARTER_CELL - ROUNDING).ceil().clamp_min(0).long()
+    last = torch.minimum((high - QUARTER_CELL + ROUNDING).floor().long(), torch.tensor(lattice.shape) - 1)
+    first = torch.minimum(first, torch.tensor(lattice.shape) - 1)
+    return lattice.crop(first.tolist(), (last - first + 1).clamp_min(1).tolist())
 
 
 def _resampled(image: Image, transform: Transform, grid: Grid) -> Image:

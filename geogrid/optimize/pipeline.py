@@ -11,6 +11,7 @@ from geogrid.losses import Objective, ObjectiveConfig
 from geogrid.losses.similarity import Similarity
 from geogrid.models import GeoReg
 from geogrid.optimize.affine import AffineConfig, AffineKind, register_affine
+from geogrid.optimize.boxes import ROUNDING, index_box
 from geogrid.optimize.history import HistoryEntry, Progress, no_progress, part_of
 from geogrid.optimize.instance import InstanceConfig, num_levels, optimize_displacement
 from geogrid.optimize.learned import LearnedConfig, register_learned
@@ -18,9 +19,6 @@ from geogrid.optimize.starts import centered
 from geogrid.spatial import Grid, Image, finest_scale
 from geogrid.spatial.intensity import content_box, grow_box, on_dark_background
 from geogrid.transforms import AffineTransform, Trajectory
-
-ROUNDING = 1e-4
-"""Indices closer than this to a whole number are that number, so that a turned world is cropped at the same voxels."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def optimize_pair(
         learned = config.learned
         if config.affine != "none":
             given = (AffineTransform.identity(fixed.dim), centered(fixed, moving), affine)
-            learned = replace(learned, follow=1, passes=1)
+            learned = replace(learned, follow=1, passes=1, finer=())
         starts["learned"] = register_learned(model, fixed, moving, config.similarity, fixed_weight, learned, given)
     affines = [trajectory.start for trajectory in starts.values()]
     fixed, fixed_weight = _cropped(fixed, moving, affines, fixed_weight, config.margin * scale)
@@ -133,8 +131,8 @@ def _cropped(
     fixed: Image, moving: Image, starts: list[AffineTransform], weight: Image | None, margin: float
 ) -> tuple[Image, Image | None]:
     """The part of the fixed image where either image has content under one of the starts, with a margin in mm."""
-    boxes = [_index_box(fixed.grid, fixed.grid, AffineTransform.identity(fixed.dim), *content_box(fixed))]
-    boxes += [_index_box(fixed.grid, moving.grid, start.inverse(), *content_box(moving)) for start in starts]
+    boxes = [index_box(fixed.grid, fixed.grid, *content_box(fixed))]
+    boxes += [index_box(fixed.grid, moving.grid, *content_box(moving), start.inverse()) for start in starts]
     low = torch.stack([low for low, _ in boxes]).min(0).values.add(ROUNDING).floor().clamp_min(0).long().tolist()
     size = torch.tensor(fixed.grid.shape)
     high = torch.minimum(torch.stack([high for _, high in boxes]).max(0).values.sub(ROUNDING).ceil().long() + 1, size).tolist()
@@ -142,14 +140,3 @@ def _cropped(
     voxels = tuple(math.ceil(margin / float(s)) for s in fixed.grid.spacing)
     box = grow_box(tuple(low), shape, voxels, fixed.grid)
     return fixed.crop(*box), None if weight is None else weight.crop(*box)
-
-
-def _index_box(
-    fixed: Grid, grid: Grid, to_fixed: AffineTransform, start: tuple[int, ...], shape: tuple[int, ...]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Least and largest fixed index of a box of another grid, brought to fixed space."""
-    low = torch.tensor(start, dtype=torch.float64)
-    ends = torch.stack([low, low + torch.tensor(shape, dtype=torch.float64) - 1])
-    corners = torch.cartesian_prod(*ends.T)
-    index = fixed.world_to_index(to_fixed(grid.index_to_world(corners)))
-    return index.min(0).values, index.max(0).values

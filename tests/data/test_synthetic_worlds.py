@@ -143,6 +143,20 @@ def test_zoom_and_drop(block: Image) -> None:
     assert len(gone.labels(gone.grid.points()).unique()) == 2
 
 
+def test_slices_show_sections_of_volumes() -> None:
+    """A block of 8 x 16 x 32 mm gives rectangles of two of its sides, and all three pairs of sides come."""
+    data = torch.zeros(20, 20, 20, dtype=torch.int32)
+    data[8:12, 6:14, 2:18] = 3
+    source = Image(data, Grid((20, 20, 20), torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0]))))
+    settings = WorldConfig(("maps",), (1, 1), zoom=(1, 1), turn_degrees=(0, 0), drop=0)
+    areas = []
+    for seed in range(12):
+        world = draw_map(canvas(2, seed, 40), [source], settings)
+        areas.append(round(float(world.memberships[1].sum() * world.grid.voxel_volume)))
+    assert {min((128, 256, 512), key=lambda known: abs(known - area)) for area in areas} == {128, 256, 512}
+    assert all(min(abs(known - area) / known for known in (128, 256, 512)) < 0.1 for area in areas)
+
+
 def test_folders_of_label_maps(block: Image, tmp_path: Path) -> None:
     with pytest.raises(GeogridError, match=r"no \.nii"):
         read_label_maps(tmp_path)
@@ -152,9 +166,9 @@ def test_folders_of_label_maps(block: Image, tmp_path: Path) -> None:
         data[3:6, 3:6, 3:6] = number
         nib.save(nib.Nifti1Image(data, affine), tmp_path / f"{number}.nii.gz")
     assert [int(found.data.max()) for found in read_label_maps(tmp_path)] == [1, 2]
-    config = SyntheticConfig((16, 16), (1.0, 1.0), world=WorldConfig(kinds=("maps",)))
-    with pytest.raises(GeogridError, match="2-D label maps like the images, got 3-D"):
-        synthesize(config, torch.Generator(), maps=read_label_maps(tmp_path))
+    config = SyntheticConfig((16, 16, 16), (1.0, 1.0, 1.0), world=WorldConfig(kinds=("maps",)))
+    with pytest.raises(GeogridError, match="of the images' dimension 3 or more, got 2-D"):
+        synthesize(config, torch.Generator(), maps=read_label_maps([block]))
     with pytest.raises(GeogridError, match="every voxel is 0"):
         read_label_maps([(torch.zeros(9, 9, dtype=torch.int32), torch.eye(3))])
     with pytest.raises(GeogridError, match="from 0 up, got -3"):
@@ -207,7 +221,7 @@ def test_contrasts_drawn_anew_are_not_monotonic_in_each_other() -> None:
         (lambda: ContrastConfig(noise=(0.1, 0.0)), "noise"),
         (lambda: ContrastConfig(thickness=2.0), "thickness"),
         (lambda: SyntheticConfig((64, 64), (1.0, 1.0, 1.0)), "as many for both"),
-        (lambda: SyntheticConfig((64, 4), (1.0, 1.0)), "at least 8"),
+        (lambda: SyntheticConfig((64, 3), (1.0, 1.0)), "at least 4"),
         (lambda: SyntheticConfig((64, 64), (1.0, 0.0)), "above 0"),
         (lambda: SyntheticConfig((64, 64), (1.0, 1.0), moving_shape=(64, 64, 64)), "as many for both"),
     ],

@@ -13,6 +13,7 @@ from geogrid.optimize import LearnedConfig, register_learned
 from geogrid.optimize.pipeline import OptimizeConfig, optimize_pair
 from geogrid.optimize.starts import about, rotation, spread_turns
 from geogrid.spatial import Grid
+from geogrid.spatial.sampling import inside_lattice
 from geogrid.transforms import AffineTransform, affine_between
 from tests.optimize.cases import affine_pair, errors_mm
 
@@ -111,6 +112,37 @@ def test_a_turned_world_gives_the_turned_answer() -> None:
     expected = world(here.transform(fixed.grid)(inside))
     found = there.transform(fixed.grid.transformed(world.matrix))(world(inside))
     assert (found - expected).norm(dim=1).max() < 0.5
+
+
+@pytest.mark.parametrize("degrees", [0.0, 30.0])
+def test_the_model_sees_nothing_beyond_either_image(degrees: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a field of view cuts off is not dark, it is left out; else thin slabs would match by their cut faces."""
+    fixed, moving = affine_pair(AffineTransform.identity(2), size=40, spacing=5.0)
+    fixed, moving = fixed.crop((15, 0), (10, 40)), moving.crop((14, 0), (12, 40))
+    model, start, seen = make_model(2), turned(2, degrees, 0.0), []
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda *clouds, **options: seen.append(clouds) or forward(*clouds, **options))
+    register_learned(model, fixed, moving, config=replace(FEW, finer=(0.5,)), starts=[start])
+    corners = start.inverse()(
+        moving.grid.index_to_world(torch.cartesian_prod(*torch.tensor([[-0.5, 11.5], [-0.5, 39.5]]).double()))
+    )
+    assert len(seen) >= 3
+    for fixed_cloud, moving_cloud in seen:
+        assert inside_lattice(fixed.grid.world_to_index(fixed_cloud.pos.double()), fixed.grid.shape).all()
+        assert (moving_cloud.pos >= corners.amin(0)).all()
+        assert (moving_cloud.pos <= corners.amax(0)).all()
+        assert len(moving_cloud.pos) > 0.6 * len(fixed_cloud.pos)
+
+
+def test_a_finer_look_is_kept_only_where_it_helps() -> None:
+    truth = turned(2, 15.0, 10.0)
+    fixed, moving = affine_pair(truth, size=40, spacing=5.0)
+    looks = [
+        register_learned(make_model(2), fixed, moving, config=replace(FEW, points=20, finer=finer)) for finer in ((), (0.5,))
+    ]
+    errors = [float(errors_mm(found.transform(fixed.grid), truth, fixed.grid).mean()) for found in looks]
+    assert looks[1].steps[0].points.spacing.max() <= looks[0].steps[0].points.spacing.max()
+    assert errors[1] < errors[0] + 0.5
 
 
 def test_given_starts_replace_the_search() -> None:

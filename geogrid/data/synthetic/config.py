@@ -167,8 +167,8 @@ class SyntheticConfig:
         parts = (self.shape, self.spacing, self.moving_shape or self.shape, self.moving_spacing or self.spacing)
         if len(self.shape) not in (2, 3) or len({len(part) for part in parts}) != 1:
             raise GeogridError(f"shape, spacing: expected 2 or 3 numbers each, as many for both images, got {parts}")
-        if min(min(parts[0]), min(parts[2])) < 8 or min(min(parts[1]), min(parts[3])) <= 0:
-            raise GeogridError(f"shape, spacing: expected at least 8 voxels per axis and mm above 0, got {parts}")
+        if min(min(parts[0]), min(parts[2])) < 4 or min(min(parts[1]), min(parts[3])) <= 0:
+            raise GeogridError(f"shape, spacing: expected at least 4 voxels per axis and mm above 0, got {parts}")
         _check_range("oblique_degrees", self.oblique_degrees, 0, 180)
 
     @property

@@ -51,8 +51,13 @@ def read_label_maps(sources: Sequence[Source] | str | Path, spacing: float | Non
 
 
 def draw_map(canvas: Canvas, maps: Sequence[Image], config: WorldConfig) -> World:
-    """One of the maps, turned, mirrored and enlarged at random, its labels merged and dropped at random."""
+    """One of the maps, turned, mirrored and enlarged at random, its labels merged and dropped at random.
+
+    For 2-D images a 3-D map is cut at random, across one of its axes.
+    """
     source = choice(canvas.generator, maps)
+    if source.grid.dim > canvas.grid.dim:
+        source = _section(source, canvas.generator)
     points = _placement(canvas, source.grid, config)
     table, count = _merged(source.data, config, canvas.generator)
     labels = table.to(canvas.device)[source.data.to(canvas.device).reshape(-1).long()]
@@ -98,11 +103,21 @@ def _pooled(image: Image, spacing: float | None) -> Image:
     return Image(numbers[counts.argmax(-1)], image.grid.pool(factors))
 
 
+def _section(source: Image, generator: torch.Generator) -> Image:
+    """A plane across one of the axes of a 3-D map, in the middle half of those that have labels."""
+    axis = choice(generator, (0, 1, 2))
+    planes = source.data.movedim(axis, 0).flatten(1).any(1).nonzero().flatten().tolist()
+    place = planes[round(uniform(generator, 0.25, 0.75) * (len(planes) - 1))]
+    others = [k for k in range(3) if k != axis]
+    affine = torch.diag(torch.cat([source.grid.spacing[others], torch.ones(1)]).double())
+    return Image(source.data.select(axis, place), Grid(tuple(source.grid.shape[k] for k in others), affine))
+
+
 def _placement(canvas: Canvas, grid: Grid, config: WorldConfig) -> Tensor:
     """Where in the map the canvas' points lie, ``(num_points, dim)`` mm; a map larger than the view is shown in part."""
     generator, dim = canvas.generator, grid.dim
     if canvas.grid.dim != dim:
-        raise GeogridError(f"maps: expected {canvas.grid.dim}-D label maps like the images, got {dim}-D ones")
+        raise GeogridError(f"maps: expected label maps of the images' dimension {canvas.grid.dim} or more, got {dim}-D ones")
     mirror = torch.eye(dim, dtype=torch.float64)
     mirror[0, 0] = choice(generator, (-1.0, 1.0))
     turn = rotation(generator, dim, uniform(generator, *config.turn_degrees)) @ mirror
