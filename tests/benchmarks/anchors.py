@@ -34,7 +34,7 @@ class Row:
     Args:
         name: of the pair.
         before: score with nothing applied.
-        outcomes: by program, ``greedy``, ``SyN`` and ``geogrid``; a program that was not run or failed is missing.
+        outcomes: by program: ``greedy``, ``SyN``, the ways of geogrid; a program that was not run or failed is missing.
     """
 
     name: str
@@ -66,6 +66,7 @@ def check_slabs(rows: Sequence[Row]) -> list[Check]:
         _at_least("no pair more than .005 below the anchor of greedy; worst margin", min(margins), -0.005),
         *_folding_and_seconds(rows, 5.0),
         _more_than("faster than greedy beside it on every pair; smallest ratio of seconds", _least(ratios), 1.0),
+        *_with_a_model(rows, "slabs"),
     ]
 
 
@@ -74,6 +75,7 @@ def check_slices(rows: Sequence[Row]) -> list[Check]:
     return [
         _at_least("mean Dice at least .50", float(np.mean(column(rows, "geogrid", "score"))), 0.50),
         _at_most("at most 1.5 s a pair; slowest", _most(column(rows, "geogrid", "seconds")), 1.5),
+        *_with_a_model(rows, "slices"),
     ]
 
 
@@ -96,6 +98,19 @@ def check_heads_1mm(rows: Sequence[Row]) -> list[Check]:
         _at_most("within 8 GB; MB", _most(column(rows, "geogrid", "memory")), 8192.0),
         _at_least("local correlation not below that of greedy and SyN; margin to the better one", margin, 0.0),
         _at_most("no more folding than greedy and SyN; percentage points above the lower one", folding, 0.0),
+    ]
+
+
+def _with_a_model(rows: Sequence[Row], key: str) -> list[Check]:
+    """The model alone against SyN's anchor, and what it costs and gains as one more start."""
+    gain = np.mean(column(rows, "geogrid", "score")) - np.mean(column(rows, "classical", "score"))
+    ratio = np.mean(column(rows, "geogrid", "seconds")) / np.mean(column(rows, "classical", "seconds"))
+    bar = float(np.mean([ANCHORS[key][row.name]["SyN"] for row in rows]))
+    alone = float(np.mean(column(rows, "network", "score")))
+    return [
+        _at_least(f"network alone at least the anchor of SyN, {bar:.3f}", alone, bar),
+        _at_least("with the model not below the classical start; gain", float(gain), -5e-4),
+        _at_most("seconds with the model at most 1.3 times those without; ratio", float(ratio), 1.3),
     ]
 
 

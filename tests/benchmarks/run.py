@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,28 +32,32 @@ from tests.benchmarks.tables import PROGRAMS, check_list, cost_table, score_tabl
 
 HERE = Path(__file__).parent
 PROGRAM_ARGUMENT = {"greedy": "greedy", "SyN": "syn"}
+WAYS = ("network", "classical", "geogrid")
+"""Of geogrid: the shipped model alone; without a model; as it is."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A set of pairs and what is asked of geogrid on it."""
+    """A set of pairs, what is asked of geogrid on it, and the ways in which geogrid is run."""
 
     title: str
     problems: Callable[[Path, Path], Iterable[Problem]]
     checks: Callable[[Sequence[Row]], list[Check]]
+    ways: tuple[str, ...] = ("geogrid",)
 
 
 TABLES = {
     "slabs": Table(
-        "Brain slabs, 3-D, 1 mm: mean Dice of four tissues", lambda data, work: datasets.slabs(data), anchors.check_slabs
+        "Brain slabs, 3-D, 1 mm: mean Dice of four tissues", lambda data, work: datasets.slabs(data), anchors.check_slabs,
+        WAYS,
     ),
     "slices": Table(
         "Brain slices, 2-D, 1 mm: mean Dice of DKT31 labels with at least 20 pixels in the fixed slice",
-        lambda data, work: datasets.slices(data), anchors.check_slices,
+        lambda data, work: datasets.slices(data), anchors.check_slices, WAYS,
     ),
     "heads2mm": Table(
         "Whole heads, 3-D, 2 mm, rendered from label maps: mean Dice of 27 structures",
-        lambda data, work: datasets.heads(data, work / "heads"), anchors.check_heads_2mm,
+        lambda data, work: datasets.heads(data, work / "heads"), anchors.check_heads_2mm, WAYS,
     ),
     "heads1mm": Table(
         "Two heads without skull, 3-D, 1 mm (160x192x224): local correlation, windows of 5 voxels",
@@ -80,6 +84,10 @@ class Bench:
     peer_python: Path
     threads: int
 
+    def in_ways(self, ways: tuple[str, ...]) -> Bench:
+        """The same, with geogrid run in several ways."""
+        return replace(self, programs=tuple(name for name in self.programs if name in PROGRAM_ARGUMENT) + ways)
+
     def measure(self, problem: Problem, turn: int) -> Row:
         """All programs on one pair; ``turn`` says who goes first."""
         start = turn % len(self.programs)
@@ -94,7 +102,7 @@ class Bench:
     def _outcome(self, program: str, problem: Problem) -> Outcome | None:
         with tempfile.TemporaryDirectory() as folder:
             files = [str(problem.fixed), str(problem.moving), str(problem.moving_labels or "-"), folder]
-            command = [sys.executable, str(HERE / "worker.py"), *files]
+            command = [sys.executable, str(HERE / "worker.py"), *files, program]
             if program in PROGRAM_ARGUMENT:
                 name = PROGRAM_ARGUMENT[program]
                 command = [str(self.peer_python), str(HERE / "peers.py"), name, *files, str(self.threads)]
@@ -126,6 +134,7 @@ def say(message: str) -> None:
 def pair_section(key: str, bench: Bench, data: Path, work: Path) -> str:
     """Runs all programs on the pairs of a table."""
     table = TABLES[key]
+    bench = bench.in_ways(table.ways)
     say(table.title)
     rows = [bench.measure(problem, turn) for turn, problem in enumerate(table.problems(data, work))]
     known = ANCHORS.get(key, {})

@@ -155,20 +155,25 @@ def test_endpoint_error_of_a_shift_is_its_length() -> None:
     assert capture.endpoint_error(AffineTransform.identity(3), motion, image) == pytest.approx(5)
 
 
-def rows(score: float = 0.73, seconds: float = 2.0) -> list[Row]:
+def rows(score: float = 0.73, seconds: float = 2.0, alone: float = 0.68) -> list[Row]:
     found = []
     for name, known in anchors.ANCHORS["slabs"].items():
         outcomes = {"greedy": Outcome(known["greedy"], 0, 3.0, 300, 4), "geogrid": Outcome(score, 0.01, seconds, 900, 6)}
+        outcomes |= {"classical": Outcome(0.735, 0.01, 1.8, 900, 6), "network": Outcome(alone, 0.01, 3.0, 900, 6)}
         found.append(Row(name, known["before"], outcomes))
     return found
 
 
 def test_checks_tell_what_is_met() -> None:
-    assert [c.met for c in anchors.check_slabs(rows(0.74))] == [True] * 5
-    assert [c.met for c in anchors.check_slabs(rows(0.73))] == [True, False, True, True, True]
-    assert [c.met for c in anchors.check_slabs(rows(0.74, seconds=5.5))] == [True, True, True, False, False]
+    def met(found: list[Row]) -> list[bool | None]:
+        return [check.met for check in anchors.check_slabs(found)]
+
+    assert met(rows(0.74)) == [True] * 8
+    assert met(rows(0.73)) == [True, False, True, True, True, True, False, True]
+    assert met(rows(0.74, seconds=5.5)) == [True, True, True, False, False, True, True, False]
+    assert met(rows(0.74, alone=0.66)) == [True, True, True, True, True, False, True, True]
     alone = [Row(r.name, r.before, {"geogrid": r.outcomes["geogrid"]}) for r in rows(0.74)]
-    assert [c.met for c in anchors.check_slabs(alone)] == [True, True, True, True, None]
+    assert met(alone) == [True, True, True, True, None, None, None, None]
 
 
 def test_heads_are_judged_against_both_peers() -> None:

@@ -1,7 +1,8 @@
 """Runs geogrid on one pair in a process of its own, so that its peak memory is its own; its last line of output is JSON.
 
-    python worker.py FIXED MOVING MOVING_LABELS|- OUT_FOLDER
+    python worker.py FIXED MOVING MOVING_LABELS|- OUT_FOLDER [geogrid|classical|network]
 
+``geogrid`` is :func:`geogrid.register` as it is, ``classical`` the same without a model, ``network`` the shipped model alone.
 Writes ``warped.nii`` (linear), ``labels.nii`` (nearest neighbour) and ``warp.nii`` (the total map) into the folder. The time is
 that of ``metrics.json``: everything between having read the images and having the transform.
 """
@@ -11,11 +12,30 @@ from __future__ import annotations
 import json
 import resource
 import sys
+import time
 from pathlib import Path
 
 import geogrid
-from geogrid.io import read_labels, write_displacement, write_image
-from geogrid.transforms import warp_image
+from geogrid.data import read_pair
+from geogrid.io import read_image, read_labels, write_displacement, write_image
+from geogrid.models import choose_model
+from geogrid.optimize import register_learned
+from geogrid.spatial import scale_intensities
+from geogrid.transforms import DisplacementField, to_displacement, warp_image
+
+
+def registered(fixed: str, moving: str, way: str) -> tuple[DisplacementField, float]:
+    """The transform and the seconds."""
+    if way != "network":
+        result = geogrid.register(fixed, moving, device="cpu", model="auto" if way == "geogrid" else "none")
+        return result.transform, result.metrics["seconds"]
+    pair = read_pair(fixed, moving)
+    chosen = choose_model("auto", pair.fixed.image.dim)
+    assert chosen is not None
+    began = time.perf_counter()
+    images = [scale_intensities(file.image) for file in (pair.fixed, pair.moving)]
+    found = register_learned(chosen.model, *images).transform(images[0].grid)
+    return to_displacement(found, images[0].grid), time.perf_counter() - began
 
 
 def main() -> None:
@@ -23,15 +43,15 @@ def main() -> None:
     fixed, moving, labels, folder = sys.argv[1:5]
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
-    result = geogrid.register(fixed, moving, device="cpu")
+    transform, seconds = registered(fixed, moving, sys.argv[5] if len(sys.argv) > 5 else "geogrid")
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    storage = result.pair.fixed.storage
-    write_image(out / "warped.nii", result.warped_image, storage)
-    write_displacement(out / "warp.nii", result.transform.displacement, storage)
+    fixed_file, moving_file = read_image(fixed), read_image(moving)
+    storage, grid = fixed_file.storage, fixed_file.image.grid
+    write_image(out / "warped.nii", warp_image(moving_file.image, transform, grid), storage)
+    write_displacement(out / "warp.nii", transform.displacement, storage)
     if labels != "-":
-        nearest = warp_image(read_labels(labels).image, result.transform, storage.grid(), "nearest")
-        write_image(out / "labels.nii", nearest, storage)
-    print(json.dumps({"seconds": result.metrics["seconds"], "peak_memory_mb": memory}))
+        write_image(out / "labels.nii", warp_image(read_labels(labels).image, transform, storage.grid(), "nearest"), storage)
+    print(json.dumps({"seconds": seconds, "peak_memory_mb": memory}))
 
 
 if __name__ == "__main__":
