@@ -154,7 +154,9 @@ def _explanation(pairs: int) -> str:
 def _main(found: dict[str, Any]) -> list[str]:
     keys = ["training s", "parameters", "Dice before", "Dice after", "folding %", "ms a pair"]
     lengths = [f"median mm, {level}" for level in ("coarse", "middle", "fine")]
-    table = markdown_table(["steps", *keys, *lengths], [[str(found["steps"]), *(f"{found[k]:.4g}" for k in keys + lengths)]])
+    table = markdown_table(
+        ["steps", *keys, *lengths], [[str(found["steps"]), *map(_number, (found[k] for k in keys + lengths))]]
+    )
     ordered = found[lengths[0]] > found[lengths[1]] > found[lengths[2]]
     checks = [
         f"* Dice at least {ASKED_DICE}: {found['Dice after']:.4f}, {_met(found['Dice after'] >= ASKED_DICE)}",
@@ -197,6 +199,10 @@ def _samplings(found: list[dict[str, Any]]) -> list[str]:
         "these points costs more than is allowed even to the full answer."
     )
     return [text, markdown_table(header, lines), "\n".join(checks)]
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.4g}"
 
 
 def _spread(values: list[float], digits: int) -> str:
