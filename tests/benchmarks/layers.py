@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.benchmarks import (  # noqa: E402
+    ablation,
     attention,
     capture_range,
     density,
@@ -24,6 +25,7 @@ from tests.benchmarks import (  # noqa: E402
     neighbors,
     page,
     points,
+    sampled_worlds,
     sampling,
     sliding,
     thinned,
@@ -36,6 +38,8 @@ SECTIONS: dict[str, Callable[[int], str]] = {
     "density": lambda threads: density.section(10),
     "models": models.section,
     "digits": lambda threads: digits.section(1800, 300, 3, workers=threads),
+    "ablation": lambda threads: ablation.section(250, 3, threads),
+    "worlds": lambda threads: sampled_worlds.section(),
     "points": lambda threads: points.section(),
     "sliding": lambda threads: sliding.section(400, 3, workers=threads),
     "capture": capture_range.whole,
