@@ -1,7 +1,8 @@
 """Real heads under known maps without any affine stage before: a shift, a turn, a stretch, and all three, each bent too.
 
-The fixed image is a scan at 2 mm, the moving one the same head under the map, on a larger grid, with another contrast and
-noise. Nothing was tuned on these cases and no weights were trained on these heads; ``TUNING_HEADS`` are for that.
+The fixed image is a scan at 2 mm (in 2-D a slice of 1 mm), the moving one the same head under the map, on a larger grid, with
+another contrast and noise. Nothing was tuned on these cases and no weights were trained on these heads; ``TUNING_HEADS`` are
+for that.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tests.benchmarks.capture import around, head_at_2mm, moved, template
 
 HEADS = ("chris_t1_0.88mm", "colin27_t1_head", "colin27_t1_brain", "oasis_B", "avg152T1")
 TUNING_HEADS = ("oasis_A", "MNI152")
+SLICES = ("brain01", "brain04", "brain07", "brain10", "brain12")
 BENT = DeformationConfig(smooth_mm=(8.0, 8.0))
 KINDS = {
     "28 mm": replace(BENT, shift_mm=(28.0, 28.0)),
@@ -81,7 +83,7 @@ def moved_heads(
 
     Args:
         data: folder of the real scans.
-        heads: files of ``brain_heads`` without ending, or ``MNI152``.
+        heads: files of ``brain_heads`` without ending, ``MNI152``, or ``SLICES``.
         draws: maps per head and kind.
         contrast: of the moving image: ``same``, ``inverted`` or ``random``.
         work: folder to keep moving images in.
@@ -89,7 +91,7 @@ def moved_heads(
     for draw in range(draws):
         for number, (kind, config) in enumerate(KINDS.items()):
             for name in heads:
-                seed = 1000 * draw + 100 * number + (HEADS + TUNING_HEADS).index(name)
+                seed = 1000 * draw + 100 * number + (HEADS + TUNING_HEADS + SLICES).index(name)
                 fixed, generator = head(data, name), torch.Generator().manual_seed(seed)
                 truth = random_deformation(config, fixed.grid, around(fixed.grid), generator)
                 file = None if work is None else work / f"{name}_{seed}_{contrast}.nii"
@@ -103,6 +105,8 @@ def head(data: Path | None, name: str) -> Image:
         return template()
     if data is None:
         raise SystemExit(f"GEOGRID_TEST_DATA names no folder, and {name} is in it; --heads MNI152 runs without")
+    if name in SLICES:
+        return read_image(data / "slices2d" / f"{name}_t1.nii.gz").image
     return head_at_2mm(data / "brain_heads" / f"{name}.nii.gz")
 
 
