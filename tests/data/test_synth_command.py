@@ -75,7 +75,7 @@ def test_given_label_maps(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--size 4", ["shape", "at least 8"]),
+        ("--size 3", ["shape", "at least 4"]),
         ("--size 64,64", ["--size", "one number above 0 or 3", "'64,64'"]),
         ("--size big", ["--size", "numbers", "'big'"]),
         ("--spacing 0", ["--spacing", "above 0", "'0'"]),
