@@ -17,7 +17,7 @@ from geogrid.spatial import Grid, Image
 from geogrid.transforms import AffineTransform, warp_image
 from tests.benchmarks import capture_range, moved_heads, oct, sliding
 from tests.benchmarks.anchors import Row
-from tests.benchmarks.capture import endpoint_error
+from tests.benchmarks.capture import endpoint_error, head_mask
 from tests.benchmarks.scores import Outcome, score_before
 
 
@@ -184,3 +184,15 @@ def test_oct_is_judged_against_syn_of_the_same_run() -> None:
     assert [check.met for check in oct.check_oct([Row("1, 2", 0.2, outcomes)])] == [True, False]
     alone = {"geogrid": Outcome(0.8, 0.0, 1, 1, 1)}
     assert [check.met for check in oct.check_oct([Row("1, 2", 0.2, alone)])] == [None, True]
+
+
+def test_the_head_is_not_the_air_around_it_nor_only_its_bright_parts() -> None:
+    axes = torch.meshgrid(*3 * [torch.linspace(-1, 1, 40)], indexing="ij")
+    radius = torch.stack(axes).norm(dim=0)
+    values = 0.08 * (radius < 0.95).float()
+    values[radius < 0.7] = 0.45
+    values[radius < 0.62] = 0.02
+    values[radius < 0.55] = 1.0
+    values[0, 0, 0] = 1.0
+    image = Image(values, Grid((40, 40, 40), torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0]))))
+    assert torch.equal(head_mask(image), radius < 0.7)
