@@ -83,7 +83,7 @@ def endpoint_error(transform: Transform, motion: Transform, fixed: Image) -> flo
 
 
 def head_mask(image: Image) -> Tensor:
-    """The head in a scan: the largest piece above half of Otsu's threshold, filled plane by plane along every axis.
+    """The head in a scan: what lies above half of Otsu's threshold, filled plane by plane along every axis; its largest piece.
 
     Half of the threshold keeps tissue that is dark in T1; filling takes in the skull. ``content_mask`` would not do here: the
     air around SPM's average heads is bright enough for it, and nothing there tells how it moved.
@@ -91,12 +91,12 @@ def head_mask(image: Image) -> Tensor:
     values = image.data.numpy()
     otsu = sitk.OtsuThresholdImageFilter()
     otsu.Execute(sitk.GetImageFromArray(values.astype(np.float32)))
-    pieces, _ = ndimage.label(values > otsu.GetThreshold() / 2)
-    mask: np.ndarray = pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
+    mask: np.ndarray = values > otsu.GetThreshold() / 2
     for axis in range(mask.ndim if mask.ndim > 2 else 0):
         for plane in np.moveaxis(mask, axis, 0):
             plane |= ndimage.binary_fill_holes(plane)
-    return torch.from_numpy(ndimage.binary_fill_holes(mask))
+    pieces, _ = ndimage.label(ndimage.binary_fill_holes(mask))
+    return torch.from_numpy(pieces == 1 + np.bincount(pieces.ravel())[1:].argmax())
 
 
 def head_at_2mm(path: Path) -> Image:
