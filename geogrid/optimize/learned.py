@@ -42,6 +42,8 @@ class LearnedConfig:
         margin: lattice points that are added around the fixed content, and again around these to see the moving image, as far
             as the images reach.
         largest_stretch: by which one pass may scale along any axis; affine parts beyond it are not trusted.
+        rate: step length of the optimisation's coarse levels from this start, in units of the level's scale. Adam's first
+            steps are as long as its rate whatever the gradient: those that bring other starts near would lead away from here.
     """
 
     points: int | None = None
@@ -54,6 +56,7 @@ class LearnedConfig:
     finer: tuple[float, ...] = (0.5, 0.35)
     margin: int = 3
     largest_stretch: float = 2.0
+    rate: float = 0.35
 
 
 @torch.no_grad()

@@ -116,7 +116,8 @@ def optimize_pair(
     candidates, losses = {}, {}
     for number, (name, start) in enumerate(starts.items()):
         share = part_of(progress, 0.15 + 0.1 * number / len(starts), 0.1 / len(starts))
-        candidates[name] = optimize_displacement(objective, start, levels[:num_coarse], config.instance, share)
+        instance = replace(config.instance, rate=(config.learned.rate,)) if name == "learned" else config.instance
+        candidates[name] = optimize_displacement(objective, start, levels[:num_coarse], instance, share)
         losses[name] = min(entry.loss for entry in candidates[name][1] if entry.level == levels[num_coarse - 1])
     best = min(losses, key=losses.__getitem__)
     trajectory, coarse_history = candidates[best]
