@@ -219,9 +219,10 @@ def register(
             ``none``. A model finds an affine part of its own; with ``model="none"`` the start is of the asked kind for certain.
         similarity: ``lncc`` (local correlation, for images of the same contrast), ``nmi`` (normalised mutual information) or
             ``mind`` (self-similarity) for images of different contrast; it drives the affine start too.
-        model: a trained model whose answer is one more start: ``auto`` (the shipped ``synth-2d`` or ``synth-3d``), the name of
-            other shipped weights, a file of weights, or ``none``. The start from which the coarse levels end best is kept;
-            ``metrics["parameters"]`` says which that was, and the losses of all.
+        model: a trained model whose answer is one more start: ``auto`` (the shipped ``synth-2d`` or ``synth-3d``, asked where
+            the classical starts end at different places), the name of shipped weights or a file of weights (always asked), or
+            ``none``. The start from which the coarse levels end best is kept; ``metrics["parameters"]`` says which that was,
+            and the losses of all that were tried.
         resolution: finest scale in mm; default the coarser of the two in-plane spacings.
         device: ``auto``, ``cpu`` or ``cuda``.
         seed: of all that is random; today's optimisation draws nothing, so it is only recorded.
@@ -251,6 +252,8 @@ def register(
     )  # fmt: skip
     config = replace(config or OptimizeConfig(), affine=affine, similarity=similarity)
     config = replace(config, scale=_scale(pair, resolution or config.scale))
+    if model != "auto":
+        config = replace(config, learned=replace(config.learned, doubt=0.0))
     place = _device(device)
     check_memory(pair.fixed.image.grid, pair.moving.image.grid, config.scale or 1.0)
     chosen = choose_model(model, pair.fixed.image.dim)

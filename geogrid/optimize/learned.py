@@ -44,6 +44,9 @@ class LearnedConfig:
         largest_stretch: by which one pass may scale along any axis; affine parts beyond it are not trusted.
         rate: step length of the optimisation's coarse levels from this start, in units of the level's scale. Adam's first
             steps are as long as its rate whatever the gradient: those that bring other starts near would lead away from here.
+        doubt: the model is asked only where the classical starts, after the coarse levels, end further apart than this on
+            average over the fixed content, in units of the last such level's scale: two that began apart and end at one place
+            are right, as a rule. 0 for always; so it is, too, where there is a single classical start.
     """
 
     points: int | None = None
@@ -57,6 +60,7 @@ class LearnedConfig:
     margin: int = 3
     largest_stretch: float = 2.0
     rate: float = 0.35
+    doubt: float = 1.5
 
 
 @torch.no_grad()

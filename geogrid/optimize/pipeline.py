@@ -15,9 +15,8 @@ from geogrid.optimize.boxes import ROUNDING, index_box
 from geogrid.optimize.history import HistoryEntry, Progress, no_progress, part_of
 from geogrid.optimize.instance import InstanceConfig, num_levels, optimize_displacement
 from geogrid.optimize.learned import LearnedConfig, register_learned
-from geogrid.optimize.starts import centered
-from geogrid.spatial import Grid, Image, finest_scale
-from geogrid.spatial.intensity import content_box, grow_box, on_dark_background
+from geogrid.spatial import Grid, Image, finest_scale, pool_image
+from geogrid.spatial.intensity import CONTENT_LEVEL, content_box, grow_box, on_dark_background
 from geogrid.transforms import AffineTransform, Trajectory
 
 
@@ -78,9 +77,9 @@ def optimize_pair(
 ) -> Solution:
     """Registers a pair: a start, then the displacement of points, coarse to fine.
 
-    Starts are the affine one, the headers, and what a trained model makes of the pair: in one look from these two and from the
-    centres, or, without an affine stage, after a search of its own. From each the coarse levels are optimised; the one that
-    ends best goes on.
+    Starts are the affine one and the headers; from each the coarse levels are optimised, and the one that ends best goes on. A
+    model makes one more start by a search of its own (:func:`geogrid.optimize.register_learned`), where these two end at
+    different places (``config.learned.doubt``) and where there is one of them only.
 
     Args:
         fixed: intensities scaled to [0, 1] (:func:`geogrid.spatial.intensity.scale_intensities`).
@@ -100,17 +99,62 @@ def optimize_pair(
     starts = {"headers" if config.affine == "none" else config.affine.replace("auto", "affine"): Trajectory(affine, ())}
     if config.affine == "auto":
         starts["headers"] = Trajectory(AffineTransform.identity(fixed.dim), ())
-    if model is not None:
-        progress("learned start", 0.1)
-        given: tuple[AffineTransform, ...] = ()
-        learned = config.learned
-        if config.affine != "none":
-            given = (AffineTransform.identity(fixed.dim), centered(fixed, moving), affine)
-            learned = replace(learned, follow=1, passes=1, finer=())
-        starts["learned"] = register_learned(model, fixed, moving, config.similarity, fixed_weight, learned, given)
+    weights = fixed_weight, moving_weight
+    contest = _coarse_levels(fixed, moving, weights, scale, starts, config, progress)
+    if model is not None and contest.distance() >= config.learned.doubt:
+        progress("learned start", 0.2)
+        starts["learned"] = register_learned(model, fixed, moving, config.similarity, fixed_weight, config.learned)
+        contest = _coarse_levels(fixed, moving, weights, scale, starts, config, progress)
+    best = min(contest.losses, key=contest.losses.__getitem__)
+    trajectory, coarse_history = contest.candidates[best]
+    trajectory, fine_history = optimize_displacement(
+        contest.objective, trajectory, contest.levels_left, config.instance, part_of(progress, 0.25, 0.75)
+    )
+    progress("deformable", 1.0)
+    domain = contest.objective.fixed.grid
+    return Solution(trajectory, [*history, *coarse_history, *fine_history], domain, best, contest.losses)
+
+
+@dataclass(frozen=True, eq=False)
+class _Contest:
+    """What the coarse levels make of several starts, on one lattice and one mask.
+
+    Args:
+        objective: of the pair, the fixed image cropped to what matters.
+        scale: of the last coarse level, in mm.
+        levels_left: after these.
+        candidates: the trajectory from each start, and the losses along it.
+        losses: the best of each at the last coarse level.
+    """
+
+    objective: Objective
+    scale: float
+    levels_left: list[int]
+    candidates: dict[str, tuple[Trajectory, list[HistoryEntry]]]
+    losses: dict[str, float]
+
+    def distance(self) -> float:
+        """Mean distance over the fixed content between where the first two starts ended, in units of the scale; inf for one."""
+        seen = pool_image(self.objective.fixed, self.scale)
+        points = seen.grid.points(seen.data.device)[(seen.data > CONTENT_LEVEL).flatten()]
+        ends = [trajectory.transform(seen.grid)(points) for trajectory, _ in self.candidates.values()]
+        if len(ends) < 2 or not len(points):
+            return math.inf
+        return float((ends[0] - ends[1]).norm(dim=1).mean()) / self.scale
+
+
+def _coarse_levels(
+    fixed: Image,
+    moving: Image,
+    weights: tuple[Image | None, Image | None],
+    scale: float,
+    starts: dict[str, Trajectory],
+    config: OptimizeConfig,
+    progress: Progress,
+) -> _Contest:
     affines = [trajectory.start for trajectory in starts.values()]
-    fixed, fixed_weight = _cropped(fixed, moving, affines, fixed_weight, config.margin * scale)
-    objective = Objective(fixed, moving, scale, config.objective, fixed_weight, moving_weight, config.similarity)
+    fixed, fixed_weight = _cropped(fixed, moving, affines, weights[0], config.margin * scale)
+    objective = Objective(fixed, moving, scale, config.objective, fixed_weight, weights[1], config.similarity)
     levels = list(range(num_levels(fixed.grid, scale, config.instance) - 1, -1, -1))
     num_coarse = max(1, len(levels) - 2)
     candidates, losses = {}, {}
@@ -119,13 +163,7 @@ def optimize_pair(
         instance = replace(config.instance, rate=(config.learned.rate,)) if name == "learned" else config.instance
         candidates[name] = optimize_displacement(objective, start, levels[:num_coarse], instance, share)
         losses[name] = min(entry.loss for entry in candidates[name][1] if entry.level == levels[num_coarse - 1])
-    best = min(losses, key=losses.__getitem__)
-    trajectory, coarse_history = candidates[best]
-    trajectory, fine_history = optimize_displacement(
-        objective, trajectory, levels[num_coarse:], config.instance, part_of(progress, 0.25, 0.75)
-    )
-    progress("deformable", 1.0)
-    return Solution(trajectory, [*history, *coarse_history, *fine_history], fixed.grid, best, losses)
+    return _Contest(objective, scale * 2 ** levels[num_coarse - 1], levels[num_coarse:], candidates, losses)
 
 
 def _cropped(

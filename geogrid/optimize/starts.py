@@ -26,11 +26,6 @@ def about(linear: Tensor, fixed_center: Tensor, moving_center: Tensor) -> Affine
     return AffineTransform(matrix)
 
 
-def centered(fixed: Image, moving: Image) -> AffineTransform:
-    """The shift that lays the intensity-weighted centres onto each other."""
-    return about(torch.eye(fixed.dim, dtype=torch.float64), *centers(fixed, moving))
-
-
 def centers(fixed: Image, moving: Image) -> tuple[Tensor, Tensor]:
     """The intensity-weighted centres in mm, of images pooled to some tens of points along an axis."""
     found = [

@@ -67,7 +67,9 @@ def test_a_learned_start_that_is_worse_is_not_kept() -> None:
     model = make_model(2)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    found = optimize_pair(fixed, moving, OptimizeConfig(), model=model)
+    config = OptimizeConfig(learned=LearnedConfig(doubt=0.0))
+    found = optimize_pair(fixed, moving, config, model=model)
+    assert "learned" in found.losses
     assert found.start in ("affine", "headers")
     assert found.losses[found.start] == min(found.losses.values())
 
@@ -153,3 +155,15 @@ def test_given_starts_replace_the_search() -> None:
     from_headers = register_learned(make_model(2), fixed, moving, config=FEW, starts=[AffineTransform.identity(2)])
     errors = [float(errors_mm(found.transform(fixed.grid), truth, fixed.grid).mean()) for found in (from_truth, from_headers)]
     assert 2 * errors[0] < errors[1]
+
+
+@pytest.mark.parametrize(("degrees", "doubtful"), [(5.0, False), (50.0, True)])
+def test_the_model_is_asked_where_the_classical_starts_end_apart(degrees: float, doubtful: bool) -> None:
+    fixed, moving = affine_pair(turned(2, degrees, 5.0), size=40, spacing=5.0)
+    config = OptimizeConfig()
+    found = optimize_pair(fixed, moving, config, model=make_model(2))
+    assert set(found.losses) == {"affine", "headers"} | ({"learned"} if doubtful else set())
+    always = optimize_pair(fixed, moving, replace(config, learned=replace(config.learned, doubt=0.0)), model=make_model(2))
+    assert set(always.losses) == {"affine", "headers", "learned"}
+    rigid = optimize_pair(fixed, moving, replace(config, affine="rigid"), model=make_model(2))
+    assert set(rigid.losses) == {"rigid", "learned"}
