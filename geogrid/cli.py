@@ -71,7 +71,7 @@ def app(context: click.Context) -> None:
 )  # fmt: skip
 @click.option(
     "--model", default="auto", show_default=True, metavar="auto|NAME|FILE|none",
-    help="Trained model that gives one more start, for images.",
+    help="Trained model that gives one more start, for images; auto asks it where the classical starts disagree.",
 )  # fmt: skip
 @click.option("--resolution", type=float, metavar="MM", help="Finest scale; default the coarser of the in-plane spacings.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
