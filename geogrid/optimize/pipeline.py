@@ -100,11 +100,11 @@ def optimize_pair(
     if config.affine == "auto":
         starts["headers"] = Trajectory(AffineTransform.identity(fixed.dim), ())
     weights = fixed_weight, moving_weight
-    contest = _coarse_levels(fixed, moving, weights, scale, starts, config, progress)
+    contest = _coarse_levels(fixed, moving, weights, scale, starts, config, part_of(progress, 0.15, 0.05))
     if model is not None and contest.distance() >= config.learned.doubt:
         progress("learned start", 0.2)
         starts["learned"] = register_learned(model, fixed, moving, config.similarity, fixed_weight, config.learned)
-        contest = _coarse_levels(fixed, moving, weights, scale, starts, config, progress)
+        contest = _coarse_levels(fixed, moving, weights, scale, starts, config, part_of(progress, 0.2, 0.05))
     best = min(contest.losses, key=contest.losses.__getitem__)
     trajectory, coarse_history = contest.candidates[best]
     trajectory, fine_history = optimize_displacement(
@@ -159,7 +159,7 @@ def _coarse_levels(
     num_coarse = max(1, len(levels) - 2)
     candidates, losses = {}, {}
     for number, (name, start) in enumerate(starts.items()):
-        share = part_of(progress, 0.15 + 0.1 * number / len(starts), 0.1 / len(starts))
+        share = part_of(progress, number / len(starts), 1 / len(starts))
         instance = replace(config.instance, rate=(config.learned.rate,)) if name == "learned" else config.instance
         candidates[name] = optimize_displacement(objective, start, levels[:num_coarse], instance, share)
         losses[name] = min(entry.loss for entry in candidates[name][1] if entry.level == levels[num_coarse - 1])
