@@ -135,8 +135,11 @@ class _Contest:
 
     def distance(self) -> float:
         """Mean distance over the fixed content between where the first two starts ended, in units of the scale; inf for one."""
-        seen = pool_image(self.objective.fixed, self.scale)
-        points = seen.grid.points(seen.data.device)[(seen.data > CONTENT_LEVEL).flatten()]
+        seen, weight = pool_image(self.objective.fixed, self.scale), self.objective.fixed_weight
+        content = seen.data > CONTENT_LEVEL
+        if weight is not None:
+            content &= pool_image(weight, self.scale).data > 0
+        points = seen.grid.points(seen.data.device)[content.flatten()]
         ends = [trajectory.transform(seen.grid)(points) for trajectory, _ in self.candidates.values()]
         if len(ends) < 2 or not len(points):
             return math.inf
