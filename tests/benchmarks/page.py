@@ -28,6 +28,7 @@ correlation (windows of 2 voxels, 100x50x10 iterations; in 2-D 4 pixels, 100x50x
 `type_of_transform="SyN"` and nothing else set; geogrid is `geogrid.register(fixed, moving)`.
 
 * *before*: the moving file put on the fixed grid by the headers alone.
+* *network*: the shipped model alone; *classical*: geogrid with `model="none"`; *geogrid*: with its defaults.
 * *anchor*: measured by others before, on another day; compare columns of one run rather than with these.
 * Labels are carried by nearest neighbour with every program's own transform. Dice counts the labels that either map contains.
 * *s*: seconds between having read the images and having the transform, without the start of the interpreter. SyN writes its

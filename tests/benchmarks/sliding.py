@@ -38,7 +38,7 @@ POOL, BATCH, RATE = 512, 8, 5e-3
 STEPS_PER_LEVEL = {"interpolation only at the finest level": (0, 1, 2), "a step at every level": (1, 1, 2)}
 VARIANTS = {"naive": False, "learned h": True}
 GIVEN = "h alone"
-EVALUATION_SEED = 987_654_321
+EVALUATION_SEED = 424_242_001
 
 
 def pairs_of(slip: tuple[float, float]) -> SyntheticConfig:
