@@ -100,8 +100,12 @@ def optimize_pair(
     if config.affine == "auto":
         starts["headers"] = Trajectory(AffineTransform.identity(fixed.dim), ())
     weights = fixed_weight, moving_weight
-    contest = _coarse_levels(fixed, moving, weights, scale, starts, config, part_of(progress, 0.15, 0.05))
-    if model is not None and contest.distance() >= config.learned.doubt:
+    asked_anyway = model is not None and (len(starts) == 1 or config.learned.doubt <= 0)
+    contest = None
+    if not asked_anyway:
+        contest = _coarse_levels(fixed, moving, weights, scale, starts, config, part_of(progress, 0.15, 0.05))
+    if contest is None or (model is not None and contest.distance() >= config.learned.doubt):
+        assert model is not None
         progress("learned start", 0.2)
         starts["learned"] = register_learned(model, fixed, moving, config.similarity, fixed_weight, config.learned)
         contest = _coarse_levels(fixed, moving, weights, scale, starts, config, part_of(progress, 0.2, 0.05))
@@ -134,15 +138,15 @@ class _Contest:
     losses: dict[str, float]
 
     def distance(self) -> float:
-        """Mean distance over the fixed content between where the first two starts ended, in units of the scale; inf for one."""
+        """Mean distance over the fixed content between where the first two starts ended, in units of the scale."""
         seen, weight = pool_image(self.objective.fixed, self.scale), self.objective.fixed_weight
         content = seen.data > CONTENT_LEVEL
         if weight is not None:
             content &= pool_image(weight, self.scale).data > 0
         points = seen.grid.points(seen.data.device)[content.flatten()]
-        ends = [trajectory.transform(seen.grid)(points) for trajectory, _ in self.candidates.values()]
-        if len(ends) < 2 or not len(points):
+        if not len(points):
             return math.inf
+        ends = [trajectory.transform(seen.grid)(points) for trajectory, _ in self.candidates.values()]
         return float((ends[0] - ends[1]).norm(dim=1).mean()) / self.scale
 
 

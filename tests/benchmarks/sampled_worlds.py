@@ -95,7 +95,7 @@ def samplings(pair: SyntheticPair, seed: int) -> dict[str, tuple[PointCloud, Poi
         "25 % scattered": tuple(random_subset(cloud, QUARTER, generator) for cloud in both),
         "density gradient": tuple(thinned(cloud, generator) for cloud in both),
         OBLIQUE: (both[0], isotropic(oblique)),
-        "oblique": (both[0], isotropic(Image(warp_image(oblique, unmoved, pair.moving.grid).data, pair.moving.grid))),
+        "oblique": (both[0], isotropic(warp_image(oblique, unmoved, pair.moving.grid))),
     }  # type: ignore[return-value]
 
 
