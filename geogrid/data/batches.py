@@ -40,7 +40,7 @@ class PairBatch:
         moving: likewise.
         fixed_twin: ``(num_fixed_points, channels)`` features of the twin, or None.
         moving_twin: ``(num_moving_points, channels)`` likewise; both or neither.
-        displacement: ``(num_fixed_points, dim)`` mm, the truth.
+        displacement: ``(num_fixed_points, dim)`` mm, the truth; NaN where nobody knows it.
         fixed_labels: ``(num_fixed_points,)`` integers, 0 the background.
         moving_labels: ``(num_moving_points,)`` likewise; both or neither.
         landmarks: of all pairs; a pair may have none.

@@ -27,7 +27,7 @@ class LossConfig:
     Args:
         trajectory: the image term and the smoothness terms, with a weight per level.
         image: weight of the dissimilarity of the images.
-        displacement: weight of the error of the displacement, in units of each level's scale.
+        displacement: weight of the error of the displacement, in units of each level's scale, where the truth is not NaN.
         inside: whether that error counts only where the fixed labels are above 0; what the background does cannot be seen.
         dice: weight of one minus the soft Dice of the labels.
         landmarks: weight of the distance of landmarks, in units of each level's scale.
@@ -127,7 +127,8 @@ class _Known:
             inside = torch.ones_like(batch.displacement[:, :1])
             if config.inside and batch.fixed_labels is not None:
                 inside = (batch.fixed_labels > 0)[:, None].to(inside)
-            parts[0]["displacement"], parts[0]["inside"] = inside * batch.displacement, inside
+            inside = inside * batch.displacement.isfinite().all(1, keepdim=True)
+            parts[0]["displacement"], parts[0]["inside"] = inside * batch.displacement.nan_to_num(0.0), inside
         if config.dice and batch.fixed_labels is not None and batch.moving_labels is not None:
             parts[0]["labels"], parts[1]["labels"] = one_hot(batch.fixed_labels, batch.moving_labels)
         pooled = [_pooled(trajectory, cloud, part) for cloud, part in zip((batch.fixed, batch.moving), parts, strict=True)]

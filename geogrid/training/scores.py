@@ -24,12 +24,12 @@ def scores(trajectory: TrajectoryBatch, batch: PairBatch) -> dict[str, float]:
         batch: the pairs.
 
     Returns:
-        ``endpoint_error_mm`` where the truth is known, ``landmark_error_mm`` where there are landmarks, ``dice`` where there
-        are labels (lattices only), ``folding_percent`` of the content of fixed lattices.
+        ``endpoint_error_mm`` where the truth is known everywhere, ``landmark_error_mm`` where there are landmarks, ``dice``
+        where there are labels (lattices only), ``folding_percent`` of the content of fixed lattices.
     """
     last = trajectory.last
     found: dict[str, float] = {}
-    if batch.displacement is not None:
+    if batch.displacement is not None and bool(batch.displacement.isfinite().all()):
         answer = inherit_displacement(Level(last.points, last.scale), batch.fixed, last.displacement)
         found["endpoint_error_mm"] = _mean_length(answer - batch.displacement, batch.fixed.measure, batch.fixed.batch)
     if batch.landmarks is not None and len(batch.landmarks.fixed):

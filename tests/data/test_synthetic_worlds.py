@@ -9,10 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from geogrid.data import ContrastConfig, SyntheticConfig, World, WorldConfig, read_label_maps, synthesize
+from geogrid.data import (
+    ContrastConfig,
+    DeformationConfig,
+    SyntheticConfig,
+    SyntheticPair,
+    World,
+    WorldConfig,
+    read_label_maps,
+    scattered_fields,
+    synthesize,
+)
 from geogrid.data.synthetic.canvas import Canvas, paint_over
 from geogrid.data.synthetic.contrasts import random_contrast, related_contrast
-from geogrid.data.synthetic.maps import draw_map
+from geogrid.data.synthetic.files import write_pair
+from geogrid.data.synthetic.maps import draw_maps
 from geogrid.data.synthetic.worlds import DRAWERS
 from geogrid.errors import GeogridError
 from geogrid.spatial import Grid, Image
@@ -120,7 +131,7 @@ def test_a_given_map_is_shown_as_it_is_when_nothing_is_random(block: Image) -> N
     (source,) = read_label_maps([block])
     scene = canvas(2, 0, 40)
     same = WorldConfig(kinds=("maps",), num_labels=(2, 2), zoom=(1, 1), turn_degrees=(0, 0), drop=0)
-    world = draw_map(scene, [source], same)
+    world = draw_maps(scene, [source], same)[0]
     labels = world.labels(scene.grid.points()).reshape(40, 40)
     area = float(scene.grid.voxel_volume)
     counts = sorted(float((labels == k).sum()) * area for k in (1, 2))
@@ -135,11 +146,11 @@ def test_zoom_and_drop(block: Image) -> None:
     for zoom in (1.0, 2.0):
         scene = canvas(2, 0, 40)
         settings = WorldConfig(("maps",), (1, 1), zoom=(zoom, zoom), turn_degrees=(0, 0), drop=0)
-        world = draw_map(scene, [source], settings)
+        world = draw_maps(scene, [source], settings)[0]
         assert world.num_labels == 2
         areas.append(float(world.memberships[1].sum()))
     assert areas[1] / areas[0] == pytest.approx(4, rel=0.05)
-    gone = draw_map(canvas(2), [source], WorldConfig(("maps",), drop=1.0))
+    gone = draw_maps(canvas(2), [source], WorldConfig(("maps",), drop=1.0))[0]
     assert len(gone.labels(gone.grid.points()).unique()) == 2
 
 
@@ -151,10 +162,78 @@ def test_slices_show_sections_of_volumes() -> None:
     settings = WorldConfig(("maps",), (1, 1), zoom=(1, 1), turn_degrees=(0, 0), drop=0)
     areas = []
     for seed in range(12):
-        world = draw_map(canvas(2, seed, 40), [source], settings)
+        world = draw_maps(canvas(2, seed, 40), [source], settings)[0]
         areas.append(round(float(world.memberships[1].sum() * world.grid.voxel_volume)))
     assert {min((128, 256, 512), key=lambda known: abs(known - area)) for area in areas} == {128, 256, 512}
     assert all(min(abs(known - area) / known for known in (128, 256, 512)) < 0.1 for area in areas)
+
+
+def stripes(linear: np.ndarray | None = None, count: int = 12, size: int = 24) -> Image:
+    """A volume of ``count`` blocks, each with a label of its own, in a frame that ``linear`` maps its voxels to."""
+    data = torch.zeros(size, size, size, dtype=torch.int32)
+    corners = [(x, y, z) for x in (3, 9, 15) for y in (3, 12) for z in (3, 12)][:count]
+    for number, (x, y, z) in enumerate(corners, 1):
+        data[x : x + 5, y : y + 8, z : z + 8] = 10 * number
+    affine = torch.eye(4, dtype=torch.float64)
+    affine[:3, :3] = 2.0 * torch.eye(3) if linear is None else 2.0 * torch.tensor(linear)
+    affine[:3, 3] = torch.tensor([7.0, -30.0, 11.0])
+    return Image(data, Grid((size,) * 3, affine))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_two_people_who_differ_by_an_affine_map_look_the_same(dim: int) -> None:
+    turn = np.array([[0.96, 0.0, -0.28], [0.0, 1.0, 0.0], [0.28, 0.0, 0.96]])
+    tilted = stripes(turn @ np.diag([0.9, 1.1, 1.2]))
+    settings = WorldConfig(("maps",), (12, 12), drop=0.0, people=2)
+    for seed in range(4):
+        fixed, moving = draw_maps(canvas(dim, seed, 30), [stripes(), tilted], settings)
+        assert fixed.memberships[1:].sum() > 20
+        torch.testing.assert_close(fixed.memberships, moving.memberships, atol=2e-3, rtol=0)
+
+
+def test_two_people_share_names_of_labels_and_not_their_shapes() -> None:
+    rolled = stripes().data.roll(1, 0)
+    other = Image(torch.where(rolled == 30, 0, rolled), stripes().grid)
+    settings = WorldConfig(("maps",), (12, 12), zoom=(1, 1), drop=0.0, people=2)
+    fixed, moving = draw_maps(canvas(3, 0, 30), [stripes(), other], settings)
+    sizes = torch.stack([world.memberships.flatten(1).sum(1) for world in (fixed, moving)])
+    gone = (sizes[0] > 0) != (sizes[1] > 0)
+    assert int(gone.sum()) == 1, "one of the two has no label 30"
+    overlap = torch.minimum(fixed.memberships, moving.memberships)[1:].flatten(1).sum(1) / sizes.amin(0)[1:].clamp_min(1)
+    assert float(overlap[~gone[1:]].min()) > 0.5
+    assert not torch.allclose(fixed.memberships, moving.memberships, atol=0.2)
+
+
+@pytest.mark.parametrize("relation", ["same", "inverted", "random"])
+def test_nobody_knows_the_displacement_between_two_people(relation: str) -> None:
+    maps = [stripes(), stripes(np.diag([1.2, 1.0, 0.9]))]
+    contrast = ContrastConfig((relation,), bias=(0, 0), noise=(0, 0), blur=(0, 0), missing=0, texture=(0, 0))  # type: ignore[arg-type]
+    still = DeformationConfig()
+    world = WorldConfig(("maps",), (12, 12), people=2, drop=0.0)
+    config = SyntheticConfig((14, 12, 13), (3.0,) * 3, world=world, contrast=contrast, deformation=still)
+    pair = synthesize(config, torch.Generator().manual_seed(0), maps=maps)
+    assert bool(pair.displacement.isnan().all())
+    scattered = scattered_fields([pair], 50, torch.Generator().manual_seed(0))
+    assert scattered["displacement"].shape == (50, 3)
+    assert bool(scattered["displacement"].isnan().all())
+    torch.testing.assert_close(pair.fixed_twin.data, pair.moving_twin.data, atol=0.02, rtol=0)
+    assert float((pair.fixed_labels.data == pair.moving_labels.data).float().mean()) > 0.98
+    assert (relation == "same") == torch.allclose(pair.fixed.data, pair.moving.data, atol=0.02)
+
+
+def test_refusals_of_two_people(tmp_path: Path) -> None:
+    def make(maps: list[Image]) -> SyntheticPair:
+        config = SyntheticConfig((8, 8, 8), (4.0,) * 3, world=WorldConfig(("maps",), people=2))
+        return synthesize(config, torch.Generator().manual_seed(0), maps=maps)
+
+    with pytest.raises(GeogridError, match="two label maps or more, got 1"):
+        make([stripes()])
+    with pytest.raises(GeogridError, match="8 labels or more in common, got 3"):
+        make([stripes(), stripes(count=3)])
+    with pytest.raises(GeogridError, match="kind maps alone"):
+        WorldConfig(people=2)
+    with pytest.raises(GeogridError, match="people=1"):
+        write_pair(tmp_path, make([stripes(), stripes()]))
 
 
 def test_folders_of_label_maps(block: Image, tmp_path: Path) -> None:

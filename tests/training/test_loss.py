@@ -126,3 +126,19 @@ def test_inside_the_labels_only_the_error_there_counts(dim: int) -> None:
     assert everywhere(wrong_outside, pair)["loss"] > 0.05
     assert inside(wrong_outside, pair)["loss"] < 1e-5
     assert inside(wrong_inside, pair)["loss"] == pytest.approx(3.0 * dim**0.5 / 2.0 - 0.01, abs=0.02)
+
+
+def test_where_nobody_knows_the_truth_nothing_is_asked() -> None:
+    pair = collate_pairs(pairs(2, 2))
+    assert pair.displacement is not None
+    second = pair.fixed.batch == 1
+    unknown = replace(pair, displacement=torch.where(second[:, None], torch.nan, pair.displacement))
+    loss = PairLoss(LossConfig(FLAT, image=0.0, displacement=1.0))
+    answer = (pair.displacement + 3.0).requires_grad_()
+    half, whole = (loss(trajectory(pair, answer), batch)["loss"] for batch in (unknown, pair))
+    torch.testing.assert_close(half, whole, rtol=0.05, atol=0, msg="the mean is over the pairs that are known")
+    half.backward()
+    assert answer.grad is not None
+    assert bool(answer.grad.isfinite().all())
+    assert float(answer.grad[~second].abs().min()) > 0 == float(answer.grad[second].abs().max())
+    assert "endpoint_error_mm" not in scores(trajectory(pair, pair.displacement), unknown)

@@ -24,7 +24,7 @@ class PairFields(TypedDict):
         moving: likewise.
         fixed_twin: ``(num_fixed_points, 1)`` intensities of the fixed twin.
         moving_twin: ``(num_moving_points, 1)`` intensities of the moving twin.
-        displacement: ``(num_fixed_points, dim)`` truth in mm.
+        displacement: ``(num_fixed_points, dim)`` truth in mm; NaN for pairs of two people.
         fixed_labels: ``(num_fixed_points,)`` int32, or None where they were not asked for.
         moving_labels: ``(num_moving_points,)`` likewise.
     """
@@ -113,7 +113,7 @@ def scattered_fields(pairs: Sequence[SyntheticPair], num_points: int, generator:
     grids = [[getattr(p, side).grid for p in pairs] for side in ("fixed", "moving")]
     clouds = [_cloud(parts, grid) for parts, grid in zip((fixed, moving), grids, strict=True)]
     values = [torch.cat([part[1] for part in parts]) for parts in (fixed, moving)]
-    moved = torch.cat([p.truth(part[0]) - part[0] for p, part in zip(pairs, fixed, strict=True)])
+    moved = torch.cat([p.displacement_at(part[0]) for p, part in zip(pairs, fixed, strict=True)])
     return PairFields(
         fixed=clouds[0].with_features(values[0][:, :1]),
         moving=clouds[1].with_features(values[1][:, :1]),

@@ -27,6 +27,9 @@ class WorldConfig:
         zoom: enlargement of given maps.
         turn_degrees: by how much given maps are turned, about a random axis; half of them are mirrored, too.
         drop: probability that a label of a given map becomes background; one always stays.
+        people: how many people's maps a pair of given maps shows. 1: both images are of one map. 2: the moving image is of
+            another one, brought onto the first by the affine map between the middles of the labels that they share; beyond
+            that nobody knows the displacement, and it is NaN. Train on such pairs by labels or by the twins.
         visible_border: whether the two sides of a sliding border show different tissue, as organs that slide do.
 
     Raises:
@@ -39,6 +42,7 @@ class WorldConfig:
     zoom: Range = (0.9, 1.1)
     turn_degrees: Range = (0.0, 20.0)
     drop: float = 0.05
+    people: Literal[1, 2] = 1
     visible_border: bool = True
 
     def __post_init__(self) -> None:
@@ -48,6 +52,8 @@ class WorldConfig:
         _check_range("zoom", self.zoom, 0.05, 20)
         _check_range("turn_degrees", self.turn_degrees, 0, 180)
         _check_range("drop", (self.drop, self.drop), 0, 1)
+        if self.people not in (1, 2) or (self.people == 2 and set(self.kinds) != {"maps"}):
+            raise GeogridError(f"people: expected 1, or 2 for worlds of kind maps alone, got {self.people} for {self.kinds}")
 
 
 @dataclass(frozen=True)

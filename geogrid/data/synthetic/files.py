@@ -33,8 +33,10 @@ def write_pair(folder: str | Path, pair: SyntheticPair, prefix: str = "") -> Non
         prefix: of all names.
 
     Raises:
-        GeogridError: when a file cannot be written, or no voxel of the body is in both images.
+        GeogridError: when a file cannot be written, no voxel of the body is in both images, or the pair is of two people.
     """
+    if pair.people != 1:
+        raise GeogridError("pair: of two people nobody knows the displacement to write; take WorldConfig(people=1)")
     folder, fixed, moving = Path(folder), pair.fixed.grid, pair.moving.grid
     for name in ("fixed", "moving", "fixed_labels", "moving_labels"):
         image: Image = getattr(pair, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -17,8 +18,11 @@ from geogrid.io import Source, read_labels
 from geogrid.spatial import Grid, Image
 from geogrid.spatial.pyramid import pool_factors
 from geogrid.spatial.sampling import lattice_corners
+from geogrid.transforms import AffineTransform, affine_between
 
 _MARGIN = 2
+_LEAST_SHARED = 8
+"""Labels between whose middles an affine map is fitted, at least."""
 
 
 def read_label_maps(sources: Sequence[Source] | str | Path, spacing: float | None = None) -> tuple[Image, ...]:
@@ -50,22 +54,63 @@ def read_label_maps(sources: Sequence[Source] | str | Path, spacing: float | Non
     return tuple(_pooled(_cropped(source), spacing) for source in sources)
 
 
-def draw_map(canvas: Canvas, maps: Sequence[Image], config: WorldConfig) -> World:
-    """One of the maps, turned, mirrored and enlarged at random, its labels merged and dropped at random.
+def draw_maps(canvas: Canvas, maps: Sequence[Image], config: WorldConfig) -> tuple[World, World]:
+    """One of the maps, turned, mirrored and enlarged at random, its labels merged and dropped at random; the same twice.
 
-    For 2-D images a 3-D map is cut at random, across one of its axes.
+    For 2-D images a 3-D map is cut at random, across one of its axes. For two people the second is another map, brought onto
+    the first by the affine map between their labels' middles, its labels merged and dropped likewise.
     """
-    source = choice(canvas.generator, maps)
+    generator = canvas.generator
+    source = choice(generator, maps)
     if source.grid.dim > canvas.grid.dim:
-        source = _section(source, canvas.generator)
-    points = _placement(canvas, source.grid, config)
-    table, count = _merged(source.data, config, canvas.generator)
-    labels = table.to(canvas.device)[source.data.to(canvas.device).reshape(-1).long()]
-    corners, weights = lattice_corners(source.grid.world_to_index(points), source.grid.shape)
-    shares = torch.zeros(count, len(points), device=points.device)
-    for corner, weight in zip(corners.T, weights.T, strict=True):
-        shares.scatter_add_(0, labels[corner][None], weight[None])
-    return World(shares.reshape(count, *canvas.grid.shape), canvas.grid)
+        points, present = _on_section(source, canvas, config)
+    else:
+        points, present = _placement(canvas, source.grid, config), source.data.reshape(-1)
+    views = [_View(source, points)]
+    if config.people == 2:
+        other = choice(generator, [one for one in maps if one is not source])
+        views.append(_View(other, _between(source, other)(points)))
+        present = torch.cat([present, views[1].corner_labels.reshape(-1)])
+    table, count = _merged(present, config, generator)
+    worlds = [view.world(canvas, table, count) for view in views]
+    return worlds[0], worlds[-1]
+
+
+class _View:
+    """What a map shows where the points of a canvas lie in it."""
+
+    def __init__(self, source: Image, points: Tensor) -> None:
+        corners, self.weights = lattice_corners(source.grid.world_to_index(points), source.grid.shape)
+        self.corner_labels = source.data.to(points.device).reshape(-1)[corners].long()
+
+    def world(self, canvas: Canvas, table: Tensor, count: int) -> World:
+        """The world of it, labels renamed by a table; those beyond it, next to the section, are background of weight 0."""
+        table = torch.nn.functional.pad(table, (0, max(0, int(self.corner_labels.max()) + 1 - len(table))))
+        labels = table.to(canvas.device)[self.corner_labels]
+        shares = torch.zeros(count, len(labels), device=labels.device)
+        for label, weight in zip(labels.T, self.weights.T, strict=True):
+            shares.scatter_add_(0, label[None], weight[None])
+        return World(shares.reshape(count, *canvas.grid.shape), canvas.grid)
+
+
+def _between(source: Image, other: Image) -> AffineTransform:
+    """From one person's map to another's, by the middles of the labels that they share."""
+    middles, their_middles = _middles(source), _middles(other)
+    shared = sorted(middles.keys() & their_middles.keys())
+    if len(shared) < _LEAST_SHARED:
+        raise GeogridError(f"maps: those of two people need {_LEAST_SHARED} labels or more in common, got {len(shared)}")
+    ends = [torch.stack([found[label] for label in shared]) for found in (middles, their_middles)]
+    return affine_between(*ends)
+
+
+@lru_cache(maxsize=64)
+def _middles(image: Image) -> dict[int, Tensor]:
+    """The mean position of each label above 0, mm; kept, for maps are drawn again and again."""
+    numbers, place, count = image.data.cpu().reshape(-1).unique(return_inverse=True, return_counts=True)
+    sums = torch.zeros(len(numbers), image.dim, dtype=torch.float64)
+    index = torch.cartesian_prod(*(torch.arange(n) for n in image.grid.shape)).double()
+    middle = image.grid.index_to_world(sums.index_add(0, place, index) / count[:, None])
+    return {label: row for label, row in zip(numbers.tolist(), middle, strict=True) if label > 0}
 
 
 def _cropped(source: Source) -> Image:
@@ -103,14 +148,21 @@ def _pooled(image: Image, spacing: float | None) -> Image:
     return Image(numbers[counts.argmax(-1)], image.grid.pool(factors))
 
 
-def _section(source: Image, generator: torch.Generator) -> Image:
-    """A plane across one of the axes of a 3-D map, in the middle half of those that have labels."""
-    axis = choice(generator, (0, 1, 2))
+def _on_section(source: Image, canvas: Canvas, config: WorldConfig) -> tuple[Tensor, Tensor]:
+    """Where the points of a 2-D canvas lie in a 3-D map, ``(num_points, 3)`` mm: on a plane across one of its axes.
+
+    The plane is in the middle half of those that have labels; its labels are returned, too.
+    """
+    generator, axis = canvas.generator, choice(canvas.generator, (0, 1, 2))
     planes = source.data.movedim(axis, 0).flatten(1).any(1).nonzero().flatten().tolist()
     place = planes[round(uniform(generator, 0.25, 0.75) * (len(planes) - 1))]
     others = [k for k in range(3) if k != axis]
     affine = torch.diag(torch.cat([source.grid.spacing[others], torch.ones(1)]).double())
-    return Image(source.data.select(axis, place), Grid(tuple(source.grid.shape[k] for k in others), affine))
+    section = Grid(tuple(source.grid.shape[k] for k in others), affine)
+    along = section.world_to_index(_placement(canvas, section, config))
+    index = torch.full((len(along), 3), float(place), dtype=along.dtype, device=along.device)
+    index[:, others] = along
+    return source.grid.index_to_world(index), source.data.select(axis, place).reshape(-1)
 
 
 def _placement(canvas: Canvas, grid: Grid, config: WorldConfig) -> Tensor:

@@ -15,7 +15,7 @@ from geogrid.data.synthetic.config import SyntheticConfig, WorldConfig
 from geogrid.data.synthetic.contrasts import random_contrast, related_contrast
 from geogrid.data.synthetic.deformations import random_deformation
 from geogrid.data.synthetic.draws import choice, rotation, uniform
-from geogrid.data.synthetic.maps import draw_map
+from geogrid.data.synthetic.maps import draw_maps
 from geogrid.data.synthetic.scene import Scene, paint_scene, scan
 from geogrid.data.synthetic.sliding import SlidingMotion
 from geogrid.data.synthetic.worlds import DRAWERS, World
@@ -30,30 +30,42 @@ from geogrid.transforms.transform import Transform
 class SyntheticPair:
     r"""A moving image of a world, and a fixed image of the same world seen at :math:`\phi(x)`, exact by construction.
 
+    Of two people (``WorldConfig.people``) the fixed image is of another world, and nobody knows where its points are in the
+    moving one.
+
     Args:
         fixed: the world at ``truth(x)``, with a contrast, bias, blur and noise of its own.
         moving: the world.
         fixed_twin: the fixed image free of noise, bias, blur and lesions.
         moving_twin: the moving image likewise, and in the fixed image's contrast: take an image loss on these two.
-        displacement: ``(num_points, dim)`` true displacement of the fixed voxels' middles, mm, world axes.
-        truth: the map of fixed-space points to moving space, for any points.
+        truth: the map of fixed-space points to moving space, for any points; for two people that of the first one's world.
         fixed_scene: what the fixed image would show anywhere.
         moving_scene: what the moving image would show anywhere.
+        people: 1, or 2 where the moving image is of another one.
     """
 
     fixed: Image
     moving: Image
     fixed_twin: Image
     moving_twin: Image
-    displacement: Tensor
     truth: Composition
     fixed_scene: Scene
     moving_scene: Scene
+    people: int = 1
 
     @property
     def dim(self) -> int:
         """Number of space dimensions, 2 or 3."""
         return self.fixed.dim
+
+    @cached_property
+    def displacement(self) -> Tensor:
+        """True displacement ``(num_points, dim)`` of the fixed voxels' middles, mm, world axes; NaN for two people."""
+        return self.displacement_at(self.fixed.grid.points(self.fixed.data.device))
+
+    def displacement_at(self, points: Tensor) -> Tensor:
+        """True displacement of any ``(num_points, dim)`` fixed-space points, mm; NaN for two people."""
+        return self.truth(points) - points if self.people == 1 else torch.full_like(points, torch.nan)
 
     @cached_property
     def fixed_labels(self) -> Image:
@@ -84,7 +96,7 @@ def synthesize(
     Args:
         config: what kind of pair.
         generator: of all that is random: the same seed gives the same pair. One on the CPU serves every ``device``.
-        maps: label maps (:func:`read_label_maps`), needed for worlds of kind ``maps``.
+        maps: label maps (:func:`read_label_maps`), needed for worlds of kind ``maps``; two or more for pairs of two people.
         fixed_grid: in place of the config's shape and spacing.
         moving_grid: likewise; the middle of the fixed grid is sent to its middle, then moved.
         device: where to compute, and where the results are.
@@ -110,10 +122,10 @@ def synthesize(
     points, other = fixed.points(device), moving.points(device)
     moved = truth(points)
     canvas = _canvas(moved, fixed, moving, generator, device)
-    world = _draw_world(canvas, config.world, maps)
+    worlds = _draw_worlds(canvas, config.world, maps)
     if config.world.visible_border:
-        world = _with_border(world, truth)
-    scenes = _scenes(canvas, world, config, fixed, moving, truth)
+        worlds = _with_border(worlds[0], truth), _with_border(worlds[1], truth)
+    scenes = _scenes(canvas, worlds, config, fixed, moving, truth)
     views = zip(scenes, (fixed, moving), (points, other), (moved, other), strict=True)
     pictures = [scan(*view, config.contrast.thickness, generator) for view in views]
     return SyntheticPair(
@@ -121,8 +133,8 @@ def synthesize(
         moving=Image(pictures[1][0], moving),
         fixed_twin=Image(pictures[0][1], fixed),
         moving_twin=Image(pictures[1][1], moving),
-        displacement=moved - points,
         truth=truth,
+        people=config.world.people,
         fixed_scene=scenes[0],
         moving_scene=scenes[1],
     )
@@ -140,6 +152,8 @@ def _check(config: SyntheticConfig, maps: Sequence[Image], fixed: Grid, moving: 
         raise GeogridError(f"grids: expected two of the same dimension, got {fixed.dim}-D and {moving.dim}-D")
     if "maps" in config.world.kinds and not maps:
         raise GeogridError("maps: worlds of kind 'maps' need label maps, got none; read some with read_label_maps")
+    if config.world.people > len(maps) > 0:
+        raise GeogridError(f"maps: pairs of two people need two label maps or more, got {len(maps)}")
 
 
 def _canvas(moved: Tensor, fixed: Grid, moving: Grid, generator: torch.Generator, device: torch.device | str) -> Canvas:
@@ -155,12 +169,14 @@ def _canvas(moved: Tensor, fixed: Grid, moving: Grid, generator: torch.Generator
     return Canvas(grid, moving.center, float((high - low).min()), generator, device)
 
 
-def _draw_world(canvas: Canvas, config: WorldConfig, maps: Sequence[Image]) -> World:
+def _draw_worlds(canvas: Canvas, config: WorldConfig, maps: Sequence[Image]) -> tuple[World, World]:
+    """What the fixed and what the moving image is of: one world, but for pairs of two people."""
     kind = choice(canvas.generator, config.kinds)
     if kind == "maps":
-        return draw_map(canvas, maps, config)
+        return draw_maps(canvas, maps, config)
     num_labels = round(canvas.draw(*config.num_labels))
-    return DRAWERS[kind](canvas, num_labels, canvas.draw(*config.size))
+    world = DRAWERS[kind](canvas, num_labels, canvas.draw(*config.size))
+    return world, world
 
 
 def _with_border(world: World, truth: Composition) -> World:
@@ -174,16 +190,16 @@ def _with_border(world: World, truth: Composition) -> World:
 
 
 def _scenes(
-    canvas: Canvas, world: World, config: SyntheticConfig, fixed: Grid, moving: Grid, truth: Composition
+    canvas: Canvas, worlds: tuple[World, World], config: SyntheticConfig, fixed: Grid, moving: Grid, truth: Composition
 ) -> tuple[Scene, Scene]:
     generator, settings = canvas.generator, config.contrast
     strength = canvas.draw(*settings.texture)
-    first = random_contrast(world.num_labels, strength, generator)
+    first = random_contrast(worlds[0].num_labels, strength, generator)
     second = related_contrast(first, choice(generator, settings.relation), strength, generator)
     texture = canvas.fractal(max(16 * canvas.spacing, canvas.extent / 6), canvas.draw(0.0, 1.0), 1)[0]
     return (
-        paint_scene(canvas, world, first, first, texture, settings, fixed, truth),
-        paint_scene(canvas, world, second, first, texture, settings, moving),
+        paint_scene(canvas, worlds[0], first, first, texture, settings, fixed, truth),
+        paint_scene(canvas, worlds[1], second, first, texture, settings, moving),
     )
 
 
