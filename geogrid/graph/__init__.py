@@ -9,7 +9,7 @@ from geogrid.graph.level import Level
 from geogrid.graph.neighborhood import Neighborhood
 from geogrid.graph.pooling import concatenate, pool_cloud
 from geogrid.graph.search import knn, radius
-from geogrid.graph.subset import random_subset
+from geogrid.graph.subset import random_rows, random_subset, subset
 from geogrid.graph.volumes import PointVolumes, point_volumes
 
 __all__ = [
@@ -28,5 +28,7 @@ __all__ = [
     "point_volumes",
     "pool_cloud",
     "radius",
+    "random_rows",
     "random_subset",
+    "subset",
 ]

@@ -36,28 +36,85 @@ def random_subset(cloud: PointCloud, share: float, generator: torch.Generator) -
         >>> half.counts().tolist(), half.is_lattice
         ([32, 32], False)
     """
+    return subset(cloud, random_rows(cloud, share, generator))
+
+
+def random_rows(cloud: PointCloud, share: float, generator: torch.Generator, gradient: float = 1.0) -> Tensor:
+    """Which points :func:`random_subset` keeps.
+
+    Args:
+        cloud: lattices or scattered points.
+        share: in (0, 1].
+        generator: on the CPU.
+        gradient: how many times as likely a point is taken at one end of its entry as at the other, along a random direction;
+            1 or more, 1 for an even draw.
+
+    Returns:
+        ``(num_kept,)`` int64 rows, ascending, ``round(share * num_points)`` of every entry and one at least.
+
+    Raises:
+        GeogridError: for a share or a gradient out of range.
+
+    Example:
+        >>> from geogrid.spatial import to_cloud
+        >>> line = to_cloud(torch.zeros(1, 1, 1000))
+        >>> dense = random_rows(line, 0.3, torch.Generator().manual_seed(0), gradient=20.0)
+        >>> len(dense), bool(abs(dense.float().mean() - 500) > 50)
+        (300, True)
+    """
     if not 0 < share <= 1:
         raise GeogridError(f"share: expected a number above 0, at most 1, got {share}")
+    if not gradient >= 1:
+        raise GeogridError(f"gradient: expected a number from 1 up, got {gradient}")
     counts = cloud.counts().tolist()
-    starts = [sum(counts[:number]) for number in range(len(counts))]
-    kept = [torch.randperm(n, generator=generator)[: max(1, round(share * n))].sort().values for n in counts]
-    rows = torch.cat([first + part for first, part in zip(starts, kept, strict=True)]).to(cloud.pos.device)
+    kept, first = [], 0
+    for number, count in enumerate(counts):
+        if count:
+            even = gradient == 1
+            order = torch.randperm(count, generator=generator) if even else _towards(cloud, number, gradient, generator)
+            kept.append(first + order[: max(1, round(share * count))].sort().values)
+        first += count
+    return torch.cat([torch.zeros(0, dtype=torch.int64), *kept]).to(cloud.pos.device)
+
+
+def subset(cloud: PointCloud, rows: Tensor) -> PointCloud:
+    """Chosen points of a cloud as :func:`random_subset` gives them, which see: scattered, with the measures of their cells.
+
+    Args:
+        cloud: lattices or scattered points.
+        rows: ``(num_kept,)`` int64, ascending, without repetition; at least one of every entry that has points.
+
+    Example:
+        >>> from geogrid.spatial import to_cloud
+        >>> corners = subset(to_cloud(torch.rand(1, 4, 4)), torch.tensor([0, 3, 12, 15]))
+        >>> corners.pos.tolist(), corners.is_lattice
+        ([[-1.5, -1.5], [-1.5, 1.5], [1.5, -1.5], [1.5, 1.5]], False)
+    """
+    kept = cloud.batch[rows].bincount(minlength=cloud.num_entries).tolist()
     dimension = cloud.dim if cloud.is_lattice else None
-    own = own_positions(cloud)[rows].split([len(part) for part in kept])
     cells = [
         point_volumes(pos, dimension=dimension, metric_scale=spacing.to(pos.device)).measure
-        for pos, spacing in zip(own, cloud.spacing, strict=True)
+        for pos, spacing in zip(own_positions(cloud)[rows].split(kept), cloud.spacing, strict=True)
         if len(pos)
     ]
-    kept_shares = [len(part) / max(1, n) for n, part in zip(counts, kept, strict=True)]
+    shares = [part / max(1, count) for part, count in zip(kept, cloud.counts().tolist(), strict=True)]
     return PointCloud(
         cloud.pos[rows],
         torch.cat([cloud.measure[:0], *cells]).to(cloud.measure),
         cloud.batch[rows],
         cloud.frame,
-        torch.stack([_thinned(spacing, part or 1.0) for spacing, part in zip(cloud.spacing, kept_shares, strict=True)]),
+        torch.stack([_thinned(spacing, part or 1.0) for spacing, part in zip(cloud.spacing, shares, strict=True)]),
         None if cloud.x is None else cloud.x[rows],
     )
+
+
+def _towards(cloud: PointCloud, number: int, gradient: float, generator: torch.Generator) -> Tensor:
+    """The points of an entry in random order, those at one end likelier to come early: exponential clocks of unequal rates."""
+    pos = own_positions(cloud)[cloud.rows(number)].double().cpu()
+    along = pos @ torch.randn(cloud.dim, generator=generator, dtype=torch.float64)
+    along = (along - along.min()) / (along.max() - along.min()).clamp_min(1e-12)
+    ringing = torch.empty(len(pos), dtype=torch.float64).exponential_(generator=generator) / gradient**along
+    return ringing.argsort()
 
 
 def _thinned(spacing: Tensor, share: float) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from geogrid.errors import GeogridError
 from geogrid.graph import pool_cloud
 from geogrid.losses.dissimilarity import lncc_loss, mind_loss, mse_loss, ncc_loss, nmi_loss
+from geogrid.losses.scattered import scattered_smoothness_loss
 from geogrid.losses.similarity import default_radius
 from geogrid.losses.smoothness import smoothness_loss
 from geogrid.nn import sample_scattered
@@ -107,12 +108,12 @@ class TrajectoryLoss:
 
         Args:
             trajectory: of the pairs, its steps at the points of the pooled fixed clouds.
-            fixed: intensities as features, one entry per pair; lattices, or scattered if no smoothness term has a weight.
+            fixed: intensities as features, one entry per pair; lattices, or scattered if bending has no weight.
             moving: likewise, lattices or scattered.
 
         Raises:
-            GeogridError: when the trajectory does not belong to the clouds, and for scattered fixed points where a smoothness
-                term has a weight.
+            GeogridError: when the trajectory does not belong to the clouds, and for scattered fixed points where bending has
+                a weight.
         """
         weights = [self.config.weight(step.level) for step in trajectory.steps]
         if not sum(weights) > 0:
@@ -152,9 +153,10 @@ class TrajectoryLoss:
         if not self.config.is_smooth:
             return rows.new_zeros(())
         if not points.is_lattice:
-            raise GeogridError(
-                "smoothness: expected fixed points on lattices, got scattered ones; set diffusion, bending and folding to 0"
-            )
+            config = self.config
+            if config.bending:
+                raise GeogridError("bending: expected fixed points on lattices, got scattered ones; set bending to 0")
+            return scattered_smoothness_loss(rows, points, config.diffusion, config.folding, config.folding_margin)
         if points.stackable:
             return self._smoothness(points.to_lattice(rows), points)
         entries = [points.entry(number) for number in range(points.num_entries)]

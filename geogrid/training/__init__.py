@@ -17,8 +17,10 @@ from geogrid.training.engine import is_first_process, load_checkpoint, train
 from geogrid.training.folders import ImagesConfig
 from geogrid.training.loss import LossConfig, PairLoss
 from geogrid.training.point_sets import PointsConfig
+from geogrid.training.samplings import SampledPairs, SamplingConfig, sampled_pair
 from geogrid.training.scores import scores
-from geogrid.training.sources import DataConfig, PairSource, make_source
+from geogrid.training.sources import DataConfig, make_source
+from geogrid.training.stream import PairSource
 from geogrid.training.task import RegistrationTask
 from geogrid.training.worlds import WorldsConfig
 
@@ -32,6 +34,8 @@ __all__ = [
     "PairSource",
     "PointsConfig",
     "RegistrationTask",
+    "SampledPairs",
+    "SamplingConfig",
     "TrainingConfig",
     "WorldsConfig",
     "is_first_process",
@@ -39,6 +43,7 @@ __all__ = [
     "make_source",
     "preset_names",
     "read_config",
+    "sampled_pair",
     "scores",
     "train",
 ]

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from geogrid.data import PairBatch, collate_pairs
 from geogrid.training.config import TrainingConfig
-from geogrid.training.sources import PairSource, make_source
+from geogrid.training.sources import make_source
+from geogrid.training.stream import PairSource
 
 VALIDATION = 1
 """Added to the seed for the pairs to validate on."""

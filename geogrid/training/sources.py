@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Protocol
 
-from geogrid.data import PairBatch
 from geogrid.errors import GeogridError
 from geogrid.training.digits import DigitPairs, DigitsConfig
 from geogrid.training.folders import ImagePairs, ImagesConfig
 from geogrid.training.point_sets import PointPairs, PointsConfig
+from geogrid.training.samplings import SampledPairs, SamplingConfig
+from geogrid.training.stream import PairSource
 from geogrid.training.worlds import WorldPairs, WorldsConfig
-
-
-class PairSource(Protocol):
-    """A stream of pairs in which every pair has a number, so that any process can make any of them at any time."""
-
-    @property
-    def num_pairs(self) -> int | None:
-        """How many different pairs there are, where pairs repeat after that; None for a stream without end."""
-
-    def draw(self, number: int) -> PairBatch:
-        """The pair of a number from 0 up; the same number always gives the same pair."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where pairs come from: exactly one of the kinds.
+    """Where pairs come from: exactly one of the kinds; and how they are sampled.
 
     Args:
         mnist: handwritten digits.
         images: a folder of images.
         points: a folder of point sets.
         synthetic: synthetic worlds.
+        sampling: what part of the points of a pair is seen; default all.
 
     Raises:
         GeogridError: when none or several are given.
@@ -42,9 +32,10 @@ class DataConfig:
     images: ImagesConfig | None = None
     points: PointsConfig | None = None
     synthetic: WorldsConfig | None = None
+    sampling: SamplingConfig | None = None
 
     def __post_init__(self) -> None:
-        names = [f.name for f in fields(self)]
+        names = [f.name for f in fields(self) if f.name != "sampling"]
         given = [name for name in names if getattr(self, name) is not None]
         if len(given) != 1:
             raise GeogridError(f"expected exactly one of {', '.join(names)}, got {' and '.join(given) or 'none'}")
@@ -60,6 +51,11 @@ def make_source(config: DataConfig, seed: int) -> PairSource:
     Raises:
         GeogridError: naming the file that cannot be used.
     """
+    source = _whole(config, seed)
+    return source if config.sampling is None else SampledPairs(source, config.sampling, seed)
+
+
+def _whole(config: DataConfig, seed: int) -> PairSource:
     if config.mnist is not None:
         return DigitPairs(config.mnist, seed)
     if config.images is not None:

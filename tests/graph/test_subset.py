@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from geogrid.graph import random_subset
+from geogrid.graph import random_rows, random_subset, subset
 from geogrid.spatial import Grid, PointCloud, to_cloud
 from tests.spatial.cases import make_grid, refused
 
@@ -97,3 +97,30 @@ def test_at_least_one_point_stays_and_empty_entries_stay_empty():
 def test_shares_out_of_range(share: float):
     with refused("share: expected"):
         random_subset(to_cloud(torch.zeros(1, 4, 4)), share, _generator())
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_rows_name_the_points_of_the_subset(dim: int):
+    cloud = to_cloud(torch.rand(3, *(7, 6, 5)[:dim], generator=_generator()))
+    rows = random_rows(cloud, 0.4, _generator(1))
+    whole, part = random_subset(cloud, 0.4, _generator(1)), subset(cloud, rows)
+    for name in ("pos", "measure", "batch", "x", "spacing", "frame"):
+        assert torch.equal(getattr(part, name), getattr(whole, name))
+
+
+def test_a_gradient_moves_the_points_to_one_end():
+    cloud = to_cloud(torch.zeros(40, 60, 60))
+    ratios = []
+    rows = random_rows(cloud, 0.05, _generator(1), gradient=9.0)
+    for number in range(40):
+        kept = cloud.pos[rows[cloud.batch[rows] == number]]
+        assert len(kept) == 180
+        ratios.append(float(kept.mean(0).norm()))
+    even = random_rows(cloud, 0.05, _generator(1))
+    still = [float(cloud.pos[even[cloud.batch[even] == number]].mean(0).norm()) for number in range(40)]
+    assert sum(ratios) > 2 * sum(still)
+
+
+def test_a_gradient_out_of_range_is_refused():
+    with refused("gradient", "0.5"):
+        random_rows(to_cloud(torch.zeros(1, 4, 4)), 0.5, _generator(), gradient=0.5)

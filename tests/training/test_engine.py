@@ -144,3 +144,11 @@ def test_settings_in_the_folder_are_complete(whole: tuple[Path, Losses]) -> None
     values = yaml.safe_load((whole[0] / "config.yaml").read_text())
     assert values["optimizer"] == {"rate": 0.01, "weight_decay": 1e-4, "warmup": 0.025, "clip": 1.0}
     assert values["data"]["mnist"] == {"split": "train"}
+
+
+def test_lattices_and_scattered_parts_take_turns_in_one_training(tmp_path: Path) -> None:
+    sampling = "data.sampling={probability: 0.5, share: [0.3, 0.9], gradient: 3.0, group: 2}"
+    losses = Losses()
+    train(tiny("steps=4", "val_interval=4", "batch=2", sampling), tmp_path, quiet=True, callbacks=[losses])
+    assert "sampling" in (tmp_path / "config.yaml").read_text()
+    assert all(0 < value < 10 for value in losses.found.values())

@@ -12,7 +12,16 @@ import torch
 
 from geogrid.data import PairBatch, SyntheticConfig
 from geogrid.errors import GeogridError
-from geogrid.training import DataConfig, DigitsConfig, ImagesConfig, PairSource, PointsConfig, WorldsConfig, make_source
+from geogrid.training import (
+    DataConfig,
+    DigitsConfig,
+    ImagesConfig,
+    PairSource,
+    PointsConfig,
+    SamplingConfig,
+    WorldsConfig,
+    make_source,
+)
 from geogrid.training.draws import generator_of, shuffled_place
 from geogrid.training.loader import StepSampler
 from tests.training.tiny import write_subjects
@@ -41,7 +50,7 @@ def features(pair: PairBatch) -> torch.Tensor:
     return pair.moving.x
 
 
-@pytest.mark.parametrize("kind", ["mnist", "images", "points", "synthetic", "scattered"])
+@pytest.mark.parametrize("kind", ["mnist", "images", "points", "synthetic", "scattered", "sampled"])
 def test_the_same_number_is_the_same_pair_in_any_process(kind: str, subjects: Path) -> None:
     config = {
         "mnist": DataConfig(mnist=DigitsConfig()),
@@ -49,6 +58,7 @@ def test_the_same_number_is_the_same_pair_in_any_process(kind: str, subjects: Pa
         "points": DataConfig(points=PointsConfig(str(subjects / "landmarks"))),
         "synthetic": DataConfig(synthetic=WorldsConfig((SMALL,))),
         "scattered": DataConfig(synthetic=WorldsConfig((SMALL,), num_points=50)),
+        "sampled": DataConfig(synthetic=WorldsConfig((SMALL,)), sampling=SamplingConfig(share=(0.3, 0.9))),
     }[kind]
     first, second, other = make_source(config, 1), make_source(config, 1), make_source(config, 2)
     numbers = (5, 0, 3)
@@ -156,3 +166,39 @@ def test_draws_depend_on_their_purpose_alone() -> None:
     assert len(seen) == 5
     for turn in range(3):
         assert sorted(shuffled_place(turn * 7 + number, 7, 3) for number in range(7)) == list(range(7))
+
+
+def test_sampled_pairs_are_parts_of_the_whole_ones_with_all_that_is_known() -> None:
+    worlds = WorldsConfig((SMALL,), labels=True)
+    whole = make_source(DataConfig(synthetic=worlds), 3)
+    sampled = make_source(DataConfig(synthetic=worlds, sampling=SamplingConfig(1.0, (0.2, 0.6), gradient=4.0)), 3)
+    for number in range(4):
+        pair, part = whole.draw(number), sampled.draw(number)
+        for side in ("fixed", "moving"):
+            cloud, kept = getattr(pair, side), getattr(part, side)
+            assert not kept.is_lattice
+            assert 0.19 * cloud.num_points < kept.num_points < 0.61 * cloud.num_points
+            rows = [int((cloud.pos == pos).all(1).nonzero()[0, 0]) for pos in kept.pos]
+            assert len(set(rows)) == len(rows)
+            assert torch.equal(cloud.x[rows], kept.x)
+            assert torch.equal(getattr(pair, f"{side}_labels")[rows], getattr(part, f"{side}_labels"))
+            assert torch.equal(getattr(pair, f"{side}_twin")[rows], getattr(part, f"{side}_twin"))
+            if side == "fixed":
+                assert pair.displacement is not None
+                assert part.displacement is not None
+                assert torch.equal(pair.displacement[rows], part.displacement)
+        assert part.fixed.num_points != part.moving.num_points, "each image a part of its own"
+
+
+def test_groups_are_sampled_together_and_as_often_as_asked() -> None:
+    config = DataConfig(mnist=DigitsConfig(), sampling=SamplingConfig(0.3, (0.5, 0.5), group=4))
+    source = make_source(config, 0)
+    whole = [source.draw(number).fixed.is_lattice for number in range(240)]
+    assert all(len(set(whole[start : start + 4])) == 1 for start in range(0, 240, 4))
+    assert 0.15 < 1 - sum(whole) / 240 < 0.45
+
+
+def test_sampling_out_of_range_is_refused() -> None:
+    for wrong in ({"probability": 1.5}, {"share": (0.0, 1.0)}, {"share": (0.9, 0.5)}, {"gradient": 0.5}, {"group": 0}):
+        with pytest.raises(GeogridError, match="share in"):
+            SamplingConfig(**wrong)  # type: ignore[arg-type]
