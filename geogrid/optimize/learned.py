@@ -14,7 +14,7 @@ from geogrid.optimize.boxes import ROUNDING, index_box
 from geogrid.optimize.starts import about, centers, spread_turns
 from geogrid.optimize.threads import threads_for
 from geogrid.spatial import Grid, Image, PointCloud, pool_image
-from geogrid.spatial.intensity import CONTENT_LEVEL, content_box
+from geogrid.spatial.intensity import CONTENT_LEVEL, content_box, edge_strength
 from geogrid.spatial.pyramid import pool_values
 from geogrid.transforms import AffineTransform, Step, Trajectory, Transform, affine_between, warp_image
 
@@ -29,16 +29,24 @@ class LearnedConfig:
     Args:
         points: lattice points along the longest axis of the fixed content, as in the model's training; they give its scale.
             Default 40 in 2-D and 24 in 3-D.
-        search: how much coarser the scale is at which the starts are compared.
+        edges: whether the model is shown how steeply intensities change (:func:`geogrid.spatial.intensity.edge_strength`)
+            instead of the intensities, so that both images have one contrast; default for every similarity but ``lncc``.
+        search: how much coarser the scale is at which the starts are compared; default 2, and 1 for edges, of which coarse
+            scales have few.
         turn_step: degrees between neighbouring turns from which the search begins; see
             :func:`geogrid.optimize.starts.spread_turns`.
         largest_turn: of them, in degrees; 0 for none.
         tried: how many of the starts the model sees there, those under which the images are most similar, and the headers.
-        follow: how many of these go on at the model's own scale.
+        follow: how many of these go on at the model's own scale; default 2, and 3 for edges.
         passes: how often, at most, the model sees the pair at its scale, each time from the affine part of what it found; it
             ends when a pass makes the images no more similar.
         finer: scales of last looks, as parts of the model's own, each from the affine part of what was found before; what one
             finds is kept if it makes the images more similar there.
+        carried: scales of further looks, as parts of the model's own, at the moving image as the whole displacement found so
+            far brings it to lie, no longer its affine part alone; what one adds is kept if it makes the images more similar.
+            They find how two people differ. Not taken where an optimisation follows, which ends no better from there.
+        largest: lattice points of the fixed image above which such a look is left out; it costs about 10 s for a million on a
+            core.
         margin: lattice points that are added around the fixed content, and again around these to see the moving image, as far
             as the images reach.
         largest_stretch: by which one pass may scale along any axis; affine parts beyond it are not trusted.
@@ -50,13 +58,16 @@ class LearnedConfig:
     """
 
     points: int | None = None
-    search: float = 2.0
+    edges: bool | None = None
+    search: float | None = None
     turn_step: float = 35.0
     largest_turn: float = 50.0
     tried: int = 10
-    follow: int = 2
+    follow: int | None = None
     passes: int = 6
     finer: tuple[float, ...] = (0.5, 0.35)
+    carried: tuple[float, ...] = (0.5, 0.35, 0.25, 0.18)
+    largest: int = 400_000
     margin: int = 3
     largest_stretch: float = 2.0
     rate: float = 0.35
@@ -78,7 +89,8 @@ def register_learned(
     The model first looks at the pair coarsely, from several starts at once: the headers as they are, and the centres of the
     images laid onto each other, alone and with turns; or from the starts that are given. From each start the moving image is
     resampled, so that the model sees it turned. Those that end most similar are followed at the model's own scale; after each
-    pass the affine part of what was found is the next start, so that less is left to find. Last looks are finer.
+    pass the affine part of what was found is the next start, so that less is left to find. Last looks are finer, and the very
+    last keep the whole displacement that was found, so that they add to it.
 
     Args:
         model: of one feature per point, in evaluation mode, on the device of the images.
@@ -101,7 +113,8 @@ def register_learned(
         1
     """
     config = config or LearnedConfig()
-    whole = fixed.grid
+    edges = similarity != "lncc" if config.edges is None else config.edges
+    config, whole = replace(config, edges=edges), fixed.grid
     fixed, weight = _content(fixed, weight)
     extent = max(n * s for n, s in zip(fixed.grid.shape, fixed.grid.spacing.tolist(), strict=True))
     points = config.points or (40 if fixed.dim == 2 else 24)
@@ -110,8 +123,8 @@ def register_learned(
     def view(part: float) -> _View:
         return _View(model, fixed, moving, similarity, weight, part * scale, config, whole)
 
-    coarse, own = view(config.search), view(1.0)
-    found = coarse.register(starts or _searched(coarse, fixed, moving, config))[: config.follow]
+    coarse, own = view(config.search or (1.0 if edges else 2.0)), view(1.0)
+    found = coarse.register(starts or _searched(coarse, fixed, moving, config))[: config.follow or (3 if edges else 2)]
     loss, best = own.register([trajectory.start for _, trajectory in found])[0]
     for _ in range(config.passes - 1):
         next_loss, found_next = own.register([best.start])[0]
@@ -124,6 +137,12 @@ def register_learned(
         finer = view(part)
         loss, found_next = finer.register([best.start])[0]
         best = found_next if loss < finer.loss(best) else best
+    for part in config.carried:
+        if part * scale < float(fixed.grid.spacing.min()) or _lattice(fixed.grid, part * scale, 0).num_points > config.largest:
+            break
+        finer = view(part)
+        found_next = finer.carry(best)
+        best = found_next if finer.loss(found_next) < finer.loss(best) else best
     return best
 
 
@@ -134,23 +153,39 @@ class _View:
         self, model: GeoReg, fixed: Image, moving: Image, similarity: Similarity, weight: Image | None, scale: float,
         config: LearnedConfig, whole: Grid,
     ) -> None:  # fmt: skip
-        self.model, self.scale, self.config, self.moving = model, scale, config, pool_image(moving, scale / 2)
+        self.model, self.scale, self.config = model, scale, config
         identity = AffineTransform.identity(fixed.dim)
         grid = _seen(_lattice(fixed.grid, scale, config.margin), whole, identity)
-        self.fixed = _resampled(pool_image(fixed, scale / 2), identity, grid)
+        pooled, self.moving = pool_image(fixed, scale / 2), pool_image(moving, scale / 2)
+        self.fixed = _resampled(pooled, identity, grid)
+        self.shown = self.fixed, self.moving
+        if config.edges:
+            self.shown = _resampled(edge_strength(pooled), identity, grid), edge_strength(self.moving)
         weights = None if weight is None else _resampled(pool_image(weight, scale / 2), identity, grid).data
         self.losses = search_losses(similarity, self.fixed, weights, scale, AffineConfig(), wide=True)
         self.around = grid.crop((-config.margin,) * fixed.dim, tuple(n + 2 * config.margin for n in grid.shape))
 
     def register(self, starts: Sequence[AffineTransform]) -> list[tuple[float, Trajectory]]:
         """What the model finds from each start, with the loss, the most similar first."""
-        fixed = PointCloud.from_images([self.fixed] * len(starts))
+        fixed = PointCloud.from_images([self.shown[0]] * len(starts))
         around = [_seen(self.around, self.moving.grid, start) for start in starts]
-        moving = PointCloud.from_images([_resampled(self.moving, *place) for place in zip(starts, around, strict=True)])
+        moving = PointCloud.from_images([_resampled(self.shown[1], *place) for place in zip(starts, around, strict=True)])
         with threads_for(len(moving.pos)):
             steps = self.model(fixed, moving, scale=self.scale).last
         found = [self._absorbed(start, steps.entry(number)) for number, start in enumerate(starts)]
         return sorted(((self.loss(one), one) for one in found), key=lambda one: one[0])
+
+    def carry(self, found: Trajectory) -> Trajectory:
+        """A trajectory with what the model finds between the fixed image and the moving one as it has come to lie."""
+        around = _seen(self.around, self.moving.grid, found.start)
+        seen = _resampled(self.shown[1], found.transform(around), around)
+        clouds = PointCloud.from_images([self.shown[0]]), PointCloud.from_images([seen])
+        with threads_for(clouds[1].num_points):
+            step = self.model(*clouds, scale=self.scale).last.entry(0)
+        points = step.points.points(step.displacement.device)
+        moved = found.deformation(step.points)(points + step.displacement.flatten(1).T)
+        total = (moved - points).T.reshape(step.displacement.shape)
+        return Trajectory(found.start, (replace(step, displacement=total),))
 
     def _absorbed(self, start: AffineTransform, step: Step) -> Trajectory:
         """The affine part of a step becomes part of the start, unless it stretches more than a model can be trusted with."""

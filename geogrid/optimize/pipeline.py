@@ -107,7 +107,8 @@ def optimize_pair(
     if contest is None or (model is not None and contest.distance() >= config.learned.doubt):
         assert model is not None
         progress("learned start", 0.2)
-        starts["learned"] = register_learned(model, fixed, moving, config.similarity, fixed_weight, config.learned)
+        brief = replace(config.learned, carried=())
+        starts["learned"] = register_learned(model, fixed, moving, config.similarity, fixed_weight, brief)
         contest = _coarse_levels(fixed, moving, weights, scale, starts, config, part_of(progress, 0.2, 0.05))
     best = min(contest.losses, key=contest.losses.__getitem__)
     trajectory, coarse_history = contest.candidates[best]

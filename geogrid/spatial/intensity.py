@@ -11,6 +11,9 @@ from geogrid.spatial.image import Image
 CONTENT_LEVEL = 0.05
 """Scaled intensity above which a voxel is content."""
 
+STEEPEST = 0.02
+"""Share of the points of an image that count as its steepest edges."""
+
 
 def scale_intensities(image: Image, valid: Tensor | None = None) -> Image:
     """Scales intensities so that the 0.5th and 99.5th percentile become 0 and 1, clamped to [0, 1.2].
@@ -46,6 +49,32 @@ def on_dark_background(image: Image, weight: Image | None = None) -> Image:
         return image
     negative = (1 - image.data).clamp_min(0)
     return Image(negative if weight is None else negative * (weight.data > 0), image.grid)
+
+
+def edge_strength(image: Image) -> Image:
+    """How steeply intensities change, in [0, 1]: 1 at a fiftieth of the points, the steepest, and 0 where nothing changes.
+
+    The length of the gradient per mm, so that an inverted image has the same edges, and one whose contrast is another has them
+    at the same places.
+
+    Args:
+        image: any finite intensities; noise finer than the structures that matter should have been pooled away.
+
+    Example:
+        >>> step = Image(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), Grid((1, 4), torch.eye(3)))
+        >>> edge_strength(step).data.tolist()
+        [[0.0, 1.0, 1.0, 0.0]]
+    """
+    slopes = [
+        torch.gradient(image.data, spacing=spacing, dim=axis)[0]
+        for axis, spacing in enumerate(image.grid.spacing.tolist())
+        if image.grid.shape[axis] > 1
+    ]
+    if not slopes:
+        return Image(torch.zeros_like(image.data), image.grid)
+    length = torch.stack(slopes).square().sum(0).sqrt()
+    steep = _percentile(length.reshape(-1), 1 - STEEPEST) or float(length.max())
+    return Image((length / max(steep, 1e-30)).clamp_max(1.0), image.grid)
 
 
 def content_box(image: Image) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
-from geogrid.models import GeoReg, GeoRegConfig
+from geogrid.models import GeoReg, GeoRegConfig, load_weights
 from geogrid.optimize import LearnedConfig, register_learned
+from geogrid.optimize.learned import _View
 from geogrid.optimize.pipeline import OptimizeConfig, optimize_pair
 from geogrid.optimize.starts import about, rotation, spread_turns
-from geogrid.spatial import Grid
+from geogrid.spatial import Grid, Image, PointCloud
 from geogrid.spatial.sampling import inside_lattice
-from geogrid.transforms import AffineTransform, affine_between
-from tests.optimize.cases import affine_pair, errors_mm
+from geogrid.transforms import AffineTransform, TrajectoryBatch, affine_between
+from tests.optimize.cases import affine_pair, errors_mm, on_grid, phantom
+from tests.spatial.cases import centered, make_grid
 
 FEW = LearnedConfig(tried=6, follow=1)
 
@@ -167,3 +170,52 @@ def test_the_model_is_asked_where_the_classical_starts_end_apart(degrees: float,
     assert set(always.losses) == {"affine", "headers", "learned"}
     rigid = optimize_pair(fixed, moving, replace(config, affine="rigid"), model=make_model(2))
     assert set(rigid.losses) == {"rigid", "learned"}
+
+
+class Bends:
+    """A smooth map of fixed to moving space, some mm of waves about 80 mm long, that no affine map comes near."""
+
+    def __init__(self, height: float = 5.0) -> None:
+        self.height = height
+
+    def __call__(self, points: torch.Tensor) -> torch.Tensor:
+        waves = torch.stack([torch.sin(points[:, 1] / 13), torch.sin(points[:, 0] / 13 + 1)], 1)
+        return points + self.height * waves
+
+
+def bent_pair() -> tuple[Image, Image, Bends]:
+    """``fixed(x) = moving(bends(x))`` in 2-D."""
+    grid, bends = centered(make_grid((112, 112), (1.5, 1.5))), Bends()
+    return on_grid(grid, bends), on_grid(grid), bends
+
+
+def test_looks_that_carry_what_was_found_add_to_it() -> None:
+    fixed, moving, bends = bent_pair()
+    model = load_weights("synth-2d")
+    few = replace(FEW, points=30, finer=(0.5,), carried=())
+    errors = [
+        float(errors_mm(register_learned(model, fixed, moving, config=config).transform(fixed.grid), bends, fixed.grid).mean())
+        for config in (few, replace(few, carried=(0.5, 0.35)), replace(few, carried=(0.5, 0.35), largest=10))
+    ]
+    assert errors[1] < 0.8 * errors[0]
+    assert errors[2] == errors[0], "lattices with more points than the largest are left out"
+
+
+def test_a_look_that_finds_nothing_carries_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed, moving, _ = bent_pair()
+    model = load_weights("synth-2d")
+    view = _View(model, fixed, moving, "lncc", None, 1.5, FEW, fixed.grid)
+    found = register_learned(model, fixed, moving, config=replace(FEW, points=30, carried=()))
+    forward = model.forward
+
+    def still(*clouds: PointCloud, **options: Any) -> TrajectoryBatch:
+        found = forward(*clouds, **options)
+        last = replace(found.last, displacement=torch.zeros_like(found.last.displacement))
+        return replace(found, steps=(*found.steps[:-1], last))
+
+    monkeypatch.setattr(model, "forward", still)
+    with torch.no_grad():
+        carried = view.carry(found)
+    inside = fixed.grid.points()[phantom(fixed.grid.points().double()) > 0.1]
+    there, here = (each.transform(fixed.grid)(inside) for each in (carried, found))
+    assert (there - here).norm(dim=1).max() < 0.05
