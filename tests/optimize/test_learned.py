@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from geogrid.losses.similarity import Similarity
 from geogrid.models import GeoReg, GeoRegConfig, load_weights
 from geogrid.optimize import LearnedConfig, register_learned
 from geogrid.optimize.learned import _View
@@ -175,7 +176,7 @@ def test_the_model_is_asked_where_the_classical_starts_end_apart(degrees: float,
 class Bends:
     """A smooth map of fixed to moving space, some mm of waves about 80 mm long, that no affine map comes near."""
 
-    def __init__(self, height: float = 5.0) -> None:
+    def __init__(self, height: float = 8.0) -> None:
         self.height = height
 
     def __call__(self, points: torch.Tensor) -> torch.Tensor:
@@ -197,7 +198,7 @@ def test_looks_that_carry_what_was_found_add_to_it() -> None:
         float(errors_mm(register_learned(model, fixed, moving, config=config).transform(fixed.grid), bends, fixed.grid).mean())
         for config in (few, replace(few, carried=(0.5, 0.35)), replace(few, carried=(0.5, 0.35), largest=10))
     ]
-    assert errors[1] < 0.8 * errors[0]
+    assert errors[1] < 0.7 * errors[0]
     assert errors[2] == errors[0], "lattices with more points than the largest are left out"
 
 
@@ -219,3 +220,29 @@ def test_a_look_that_finds_nothing_carries_everything(monkeypatch: pytest.Monkey
     inside = fixed.grid.points()[phantom(fixed.grid.points().double()) > 0.1]
     there, here = (each.transform(fixed.grid)(inside) for each in (carried, found))
     assert (there - here).norm(dim=1).max() < 0.05
+
+
+def test_an_inverted_image_is_registered_as_well_by_its_edges() -> None:
+    truth = turned(2, 15.0, 6.0)
+    fixed, moving = affine_pair(truth, size=80, spacing=2.0)
+    fixed, moving = fixed.crop((22, 22), (36, 36)), moving.crop((12, 12), (56, 56))
+    inverted, model = replace(moving, data=1.1 - moving.data), load_weights("synth-2d")
+    found = [register_learned(model, fixed, image, "nmi") for image in (moving, inverted)]
+    errors = [float(errors_mm(each.transform(fixed.grid), truth, fixed.grid).mean()) for each in found]
+    assert max(errors) < 0.7
+    assert abs(errors[0] - errors[1]) < 0.1
+
+
+@pytest.mark.parametrize(("similarity", "edges"), [("lncc", False), ("nmi", True), ("mind", True)])
+def test_what_the_model_is_shown(similarity: Similarity, edges: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed, moving = affine_pair(turned(2, 5.0, 3.0), size=80, spacing=2.0)
+    fixed = fixed.crop((22, 22), (36, 36))
+    model, seen = make_model(2), []
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda *clouds, **options: seen.append(clouds[0].x) or forward(*clouds, **options))
+    config = replace(FEW, passes=1, finer=(), carried=())
+    for image in (fixed, replace(fixed, data=1.1 - fixed.data)):
+        register_learned(model, image, moving, similarity, config=config, starts=[turned(2, 0.0, 0.0)])
+    first, negative = seen[0], seen[len(seen) // 2]
+    assert first.shape == negative.shape
+    assert (float((first - negative).abs().max()) < 1e-3) == edges

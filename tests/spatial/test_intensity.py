@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from geogrid.spatial import Image, scale_intensities
-from geogrid.spatial.intensity import content_box, grow_box, on_dark_background
+from geogrid.spatial.intensity import content_box, edge_strength, grow_box, on_dark_background
 from tests.spatial.cases import make_grid
 
 
@@ -86,3 +86,26 @@ def test_a_bright_border_makes_a_negative(shape: tuple[int, ...]):
     seen = on_dark_background(_image(1 - dark), _image(mask)).data
     torch.testing.assert_close(seen, dark * mask)
     assert on_dark_background(_image(1 - dark), _image(torch.zeros(shape))).data.max() == 1
+
+
+@pytest.mark.parametrize("shape", [(30, 28), (14, 12, 10)])
+def test_edges_do_not_know_the_sign_or_the_unit_of_a_contrast(shape: tuple[int, ...]):
+    image = _image(torch.rand(shape, generator=torch.Generator().manual_seed(0)))
+    edges = edge_strength(image).data
+    for changed in (1.1 - image.data, 700 * image.data + 3):
+        torch.testing.assert_close(edge_strength(_image(changed)).data, edges, atol=1e-4, rtol=1e-3)
+    assert 0.98 < float((edges < 1).float().mean()) + 0.005 < 1.0
+    assert edges.min() >= 0
+
+
+def test_edges_are_as_steep_along_every_axis_in_mm():
+    x, y = torch.meshgrid(torch.arange(60.0), 3 * torch.arange(20.0), indexing="ij")
+    hill = torch.exp(-((x - 30).square() + (y - 30).square()) / 400)
+    edges = edge_strength(Image(hill, make_grid((60, 20), (1.0, 3.0)))).data
+    torch.testing.assert_close(edges[45, 10], edges[30, 15], rtol=0.02, atol=0)
+    torch.testing.assert_close(edges[15, 10], edges[45, 10])
+
+
+def test_a_flat_image_has_no_edges():
+    assert edge_strength(_image(torch.full((4, 5), 7.0))).data.abs().max() == 0
+    assert edge_strength(_image(torch.ones(1, 1))).data.abs().max() == 0
