@@ -27,7 +27,7 @@ from geogrid.models import ChosenModel, choose_model
 from geogrid.optimize.affine import AffineKind
 from geogrid.optimize.history import HistoryEntry, Progress, no_progress
 from geogrid.optimize.memory import check_memory, coarsest_scale
-from geogrid.optimize.pipeline import OptimizeConfig, Solution, optimize_pair
+from geogrid.optimize.pipeline import OptimizeConfig, Solution, answer_pair, optimize_pair
 from geogrid.report import ReportContents, render_pictures, render_report, write_pictures
 from geogrid.sample_files import SAMPLE_OUTPUTS, write_sample_files
 from geogrid.spatial import Grid, Image, finest_scale, scale_intensities
@@ -186,6 +186,7 @@ def register(
     affine: AffineKind = "auto",
     similarity: Similarity = "lncc",
     model: str | Path = "auto",
+    optimize: bool = True,
     resolution: float | None = None,
     device: Device = "auto",
     seed: int = 0,
@@ -223,6 +224,8 @@ def register(
             the classical starts end at different places), the name of shipped weights or a file of weights (always asked), or
             ``none``. The start from which the coarse levels end best is kept; ``metrics["parameters"]`` says which that was,
             and the losses of all that were tried.
+        optimize: False gives the answer of the model alone: in a few seconds whatever the resolution, and less exact. The
+            ``affine`` start, ``resolution`` and masks of the moving image then do not count.
         resolution: finest scale in mm; default the coarser of the two in-plane spacings.
         device: ``auto``, ``cpu`` or ``cuda``.
         seed: of all that is random; today's optimisation draws nothing, so it is only recorded.
@@ -257,13 +260,15 @@ def register(
     place = _device(device)
     check_memory(pair.fixed.image.grid, pair.moving.image.grid, config.scale or 1.0)
     chosen = choose_model(model, pair.fixed.image.dim)
+    if chosen is None and not optimize:
+        raise GeogridError("optimize: without optimisation a model has to answer; leave model at auto, or name one")
     began = perf_counter()
-    solution = _solve(pair, config, place, chosen, lambda message, fraction: progress(message, 0.9 * fraction))
+    solution = _solve(pair, config, place, chosen, optimize, lambda message, fraction: progress(message, 0.9 * fraction))
     transform = to_displacement(_smooth_transform(solution), pair.fixed.image.grid)
     seconds = perf_counter() - began
     parameters = {
         "affine": affine, "similarity": similarity, "start": solution.start, "start_losses": solution.losses,
-        "model": None if chosen is None else {"name": chosen.name, "sha256": chosen.sha256},
+        "optimize": optimize, "model": None if chosen is None else {"name": chosen.name, "sha256": chosen.sha256},
         "resolution_mm": config.scale, "seed": seed, "nan_outside": nan_outside, "coordinates": coordinates,
         "intensity": intensity,
         "levels": len({step.level for step in solution.trajectory.steps}),
@@ -282,7 +287,7 @@ def deformation_on(solution: Solution, grid: Grid) -> DisplacementField:
 
 
 def _solve(
-    pair: Pair, config: OptimizeConfig, device: torch.device, chosen: ChosenModel | None, progress: Progress
+    pair: Pair, config: OptimizeConfig, device: torch.device, chosen: ChosenModel | None, optimize: bool, progress: Progress
 ) -> Solution:
     images, weights = [], []
     for side in ("fixed", "moving"):
@@ -291,6 +296,8 @@ def _solve(
         images.append(scale_intensities(file.image, pair.weight(side)).to(device))
         weights.append(None if support is None else Image(support.to(device), file.image.grid))
     model = None if chosen is None else chosen.on(device)
+    if model is not None and not optimize:
+        return answer_pair(model, images[0], images[1], config, weights[0])
     return optimize_pair(images[0], images[1], config, weights[0], weights[1], progress, model)
 
 

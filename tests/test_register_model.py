@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import nibabel as nib
 import pytest
 import torch
+from click.testing import CliRunner
 
 from geogrid import register
+from geogrid.cli import app
 from geogrid.errors import GeogridError
 from geogrid.models import GeoReg, GeoRegConfig, ModelCard, choose_model, save_weights, shipped_weights, weights_sha256
 
@@ -60,3 +64,32 @@ def test_weights_for_other_images_are_refused(tmp_path: Path, dim: int, channels
 def test_a_missing_file_is_refused() -> None:
     with pytest.raises(GeogridError, match=r"nowhere\.safetensors: cannot be read"):
         register(blob(20.0), blob(23.0), device="cpu", model="nowhere.safetensors")
+
+
+def test_a_model_answers_alone() -> None:
+    steps = []
+    found = register(blob(20.0), blob(23.0), device="cpu", optimize=False, progress=lambda message, _: steps.append(message))
+    point = torch.tensor([[22.0, 18.0]])
+    assert (found.transform(point) - point - torch.tensor([3.0, 0.0])).norm() < 0.7
+    parameters = found.metrics["parameters"]
+    assert (parameters["optimize"], parameters["start"], parameters["start_losses"]) == (False, "learned", {})
+    assert parameters["model"]["name"] == "synth-2d"
+    assert found.history == []
+    assert not any("level" in message for message in steps)
+
+
+def test_without_a_model_nobody_answers() -> None:
+    with pytest.raises(GeogridError, match="optimize: without optimisation a model has to answer"):
+        register(blob(20.0), blob(23.0), device="cpu", model="none", optimize=False)
+
+
+def test_the_command_line_writes_what_a_model_answers(tmp_path: Path) -> None:
+    files, out = [tmp_path / "fixed.nii", tmp_path / "moving.nii"], tmp_path / "out"
+    for file, x in zip(files, (20.0, 23.0), strict=True):
+        nib.save(nib.Nifti1Image(blob(x)[0].numpy(), torch.eye(4).numpy()), file)
+    done = CliRunner().invoke(app, ["register", *map(str, files), "--out", str(out), "--quiet", "--no-optimize"])
+    assert done.exit_code == 0, done.output
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["parameters"]["optimize"] is False
+    assert metrics["lncc_after"] > metrics["lncc_before"]
+    assert {"displacement.nii.gz", "inverse_displacement.nii.gz", "report.html"} <= {file.name for file in out.iterdir()}

@@ -37,7 +37,7 @@ class LearnedConfig:
             :func:`geogrid.optimize.starts.spread_turns`.
         largest_turn: of them, in degrees; 0 for none.
         tried: how many of the starts the model sees there, those under which the images are most similar, and the headers.
-        follow: how many of these go on at the model's own scale; default 2, and 3 for edges.
+        follow: how many of these go on at the model's own scale.
         passes: how often, at most, the model sees the pair at its scale, each time from the affine part of what it found; it
             ends when a pass makes the images no more similar.
         finer: scales of last looks, as parts of the model's own, each from the affine part of what was found before; what one
@@ -63,7 +63,7 @@ class LearnedConfig:
     turn_step: float = 35.0
     largest_turn: float = 50.0
     tried: int = 10
-    follow: int | None = None
+    follow: int = 2
     passes: int = 6
     finer: tuple[float, ...] = (0.5, 0.35)
     carried: tuple[float, ...] = (0.5, 0.35, 0.25, 0.18)
@@ -124,7 +124,7 @@ def register_learned(
         return _View(model, fixed, moving, similarity, weight, part * scale, config, whole)
 
     coarse, own = view(config.search or (1.0 if edges else 2.0)), view(1.0)
-    found = coarse.register(starts or _searched(coarse, fixed, moving, config))[: config.follow or (3 if edges else 2)]
+    found = coarse.register(starts or _searched(coarse, fixed, moving, config))[: config.follow]
     loss, best = own.register([trajectory.start for _, trajectory in found])[0]
     for _ in range(config.passes - 1):
         next_loss, found_next = own.register([best.start])[0]

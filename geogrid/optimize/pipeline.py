@@ -120,6 +120,29 @@ def optimize_pair(
     return Solution(trajectory, [*history, *coarse_history, *fine_history], domain, best, contest.losses)
 
 
+def answer_pair(
+    model: GeoReg,
+    fixed: Image,
+    moving: Image,
+    config: OptimizeConfig | None = None,
+    fixed_weight: Image | None = None,
+) -> Solution:
+    """What a model makes of a pair alone (:func:`geogrid.optimize.register_learned`), without any optimisation.
+
+    Args:
+        model: trained, of one feature per point, on the device of the images.
+        fixed: intensities scaled to [0, 1] (:func:`geogrid.spatial.intensity.scale_intensities`).
+        moving: likewise.
+        config: settings, of which ``similarity`` and ``learned`` count.
+        fixed_weight: weight in [0, 1] of each fixed point (a mask), by which answers are compared; default 1.
+    """
+    config = config or OptimizeConfig()
+    if config.similarity != "lncc":
+        fixed, moving = on_dark_background(fixed, fixed_weight), on_dark_background(moving)
+    found = register_learned(model, fixed, moving, config.similarity, fixed_weight, config.learned)
+    return Solution(found, [], fixed.grid, "learned", {})
+
+
 @dataclass(frozen=True, eq=False)
 class _Contest:
     """What the coarse levels make of several starts, on one lattice and one mask.
