@@ -33,7 +33,7 @@ from tests.benchmarks import page
 from tests.benchmarks.anchors import Check
 from tests.benchmarks.capture import endpoint_error
 from tests.benchmarks.datasets import data_folder
-from tests.benchmarks.moved_heads import HEADS, KINDS, SLICES, TUNING_HEADS, MovedHead, moved_heads, save
+from tests.benchmarks.moved_heads import HEADS, KINDS, SEQUENCES, SLICES, TUNING_HEADS, MovedHead, moved_heads, save
 from tests.benchmarks.run import HERE, PROGRAM_ARGUMENT, ROOT, run_json, say
 from tests.benchmarks.scores import folding
 from tests.benchmarks.tables import check_list, markdown_table
@@ -235,7 +235,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=Path, required=True, help="file of results; made or added to")
     parser.add_argument("--programs", default="classical", help="classical, SyN, greedy, names or paths of models")
-    parser.add_argument("--contrast", default="same", choices=("same", "inverted", "random"))
+    parser.add_argument("--contrast", default="same", choices=("same", "inverted", "random", *SEQUENCES))
     parser.add_argument("--similarity", default="lncc", choices=("lncc", "nmi", "mind"))
     parser.add_argument("--heads", default=",".join(HEADS), help=f"some of {', '.join(HEADS + TUNING_HEADS + SLICES)}")
     parser.add_argument("--draws", type=int, default=2, help="maps per head and kind")

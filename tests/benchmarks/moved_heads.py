@@ -23,6 +23,7 @@ from tests.benchmarks.capture import around, head_at_2mm, moved, template
 
 HEADS = ("chris_t1_0.88mm", "colin27_t1_head", "colin27_t1_brain", "oasis_B", "avg152T1")
 TUNING_HEADS = ("oasis_A", "MNI152")
+SEQUENCES = ("T2", "PD")
 SLICES = ("brain01", "brain04", "brain07", "brain10", "brain12")
 BENT = DeformationConfig(smooth_mm=(8.0, 8.0))
 KINDS = {
@@ -44,7 +45,7 @@ class MovedHead:
         fixed: the head.
         truth: of fixed to moving space.
         seed: of noise and random contrast.
-        contrast: of the moving image.
+        contrast: of the moving image; another sequence, if that is not the fixed one's.
         file: where the moving image is kept between runs; None for nowhere.
     """
 
@@ -55,6 +56,7 @@ class MovedHead:
     seed: int
     contrast: str
     file: Path | None
+    sequence: Image | None = None
 
     @cached_property
     def moving(self) -> Image:
@@ -65,7 +67,10 @@ class MovedHead:
         back, residual = invert(self.truth, grid, self.fixed.grid)
         if residual.nan_to_num().max() > 0.1:
             raise RuntimeError(f"{self.name}: the known map was inverted to {float(residual.nan_to_num().max()):.2g} mm only")
-        image = moved(self.fixed, back, self.seed, self.contrast)
+        if self.sequence is None:
+            image = moved(self.fixed, back, self.seed, self.contrast)
+        else:
+            image = moved(self.sequence, back, self.seed)
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             save(image, self.file)
@@ -85,7 +90,8 @@ def moved_heads(
         data: folder of the real scans.
         heads: files of ``brain_heads`` without ending, ``MNI152``, or ``SLICES``.
         draws: maps per head and kind.
-        contrast: of the moving image: ``same``, ``inverted`` or ``random``.
+        contrast: of the moving image: ``same``, ``inverted`` or ``random``; or ``T2`` or ``PD``, for ``avg152T1`` alone, of
+            which there are these sequences in the same space.
         work: folder to keep moving images in.
     """
     for draw in range(draws):
@@ -95,7 +101,8 @@ def moved_heads(
                 fixed, generator = head(data, name), torch.Generator().manual_seed(seed)
                 truth = random_deformation(config, fixed.grid, around(fixed.grid), generator)
                 file = None if work is None else work / f"{name}_{seed}_{contrast}.nii"
-                yield MovedHead(f"{name}, {kind}, {draw + 1}", kind, fixed, truth, seed, contrast, file)
+                sequence = head(data, name.replace("T1", contrast)) if contrast in SEQUENCES else None
+                yield MovedHead(f"{name}, {kind}, {draw + 1}", kind, fixed, truth, seed, contrast, file, sequence)
 
 
 @cache
