@@ -26,7 +26,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from geogrid.data import Digits, mnist, same_digit_pairs
 from geogrid.graph import Level, inherit_displacement, random_subset
 from geogrid.losses import TrajectoryLoss
-from geogrid.models import FeatureWarp, GeoReg, presets
+from geogrid.models import FeatureWarp, GeoReg, load_weights, presets
 from geogrid.spatial import PointCloud, resample_cloud, to_cloud
 from geogrid.spatial.sampling import sample_cloud
 from geogrid.training import read_config
@@ -49,6 +49,7 @@ SAMPLINGS: dict[str, Callable[[PointCloud, int], PointCloud]] = {
     "50 % scattered": lambda cloud, seed: random_subset(cloud, 0.5, torch.Generator().manual_seed(seed)),
 }
 ALLOWED_LOSS = {"28x14": 0.03, "56x56": 0.01, "50 % scattered": 0.04}
+SHIPPED = "shipped weights"
 ASKED_DICE, ASKED_FOLDING, ASKED_SHARE = 0.97, 0.05, 1 / 3
 
 
@@ -133,7 +134,13 @@ def section(steps: int, variant_steps: int, seeds: int, pairs: int = 500, worker
     jobs += [(name, variant_steps, seed, False) for name in VARIANTS for seed in range(seeds)]
     with ThreadPoolExecutor(workers) as pool:
         found = list(pool.map(lambda job: _process(*job, pairs), jobs))
-    return "\n\n".join([f"## {TITLE}", _explanation(pairs), *_main(found[0]), *_variants(found[2:]), *_samplings(found[:2])])
+    samplings = _samplings([*found[:2], _shipped()])
+    return "\n\n".join([f"## {TITLE}", _explanation(pairs), *_main(found[0]), *_variants(found[2:]), *samplings])
+
+
+def _shipped() -> dict[str, Any]:
+    """The weights that come with the package; a part of their training was on scattered pixels."""
+    return {"variant": SHIPPED, "samplings": compare_samplings(load_weights("mnist"), mnist().test)}
 
 
 def _process(variant: str, steps: int, seed: int, samplings: bool, pairs: int) -> dict[str, Any]:
@@ -188,15 +195,17 @@ def _samplings(found: list[dict[str, Any]]) -> list[str]:
             cells = [f"{row[key]:.4f}" for key in ("dice", "dice of full")] + [f"{lost:.4f}"]
             cells += [f"{row[key]:.4f}" for key in ("dice between", "dice of full between")]
             lines.append([one["variant"], name, *cells, f"{row['difference mm']:.3f}", f"{share:.2f}"])
-            if one["variant"] == "GeoReg" and name in ALLOWED_LOSS:
+            if one["variant"] in ("GeoReg", SHIPPED) and name in ALLOWED_LOSS:
                 held = lost <= ALLOWED_LOSS[name] and share < ASKED_SHARE
-                checks.append(f"* {name}: Dice loss at most {ALLOWED_LOSS[name]} and difference below a third: {_met(held)}")
+                asked = f"Dice loss at most {ALLOWED_LOSS[name]} and difference below a third"
+                checks.append(f"* {one['variant']}, {name}: {asked}: {_met(held)}")
     header = ["trained on 28x28", "fed", "Dice at its points", "full answer there", "lost"]
     header += ["interpolated to 28x28", "full answer interpolated", "difference mm", "share of mean displacement"]
     text = (
         "The same weights on other samplings of the same digits. Dice is taken where the sampled points are, with the full "
         "images to look at; what is lost, against the answer for the full images at the same points. Interpolating between "
-        "these points costs more than is allowed even to the full answer."
+        "these points costs more than is allowed even to the full answer. The *shipped weights* went on training where the "
+        "others stop, some of it on random parts of the pixels."
     )
     return [text, markdown_table(header, lines), "\n".join(checks)]
 
