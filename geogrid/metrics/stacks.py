@@ -50,8 +50,8 @@ def image_spread(images: Tensor) -> float:
         GeogridError: without images.
 
     Example:
-        >>> image_spread(torch.tensor([[[0.0, 1.0]], [[0.0, 3.0]]]))
-        0.7071067811865476
+        >>> round(image_spread(torch.tensor([[[0.0, 1.0]], [[0.0, 3.0]]])), 6)
+        0.707107
     """
     if images.numel() == 0:
         raise GeogridError(f"images: expected one at least, got a stack of shape {tuple(images.shape)}")

@@ -148,8 +148,9 @@ def test_fixed_voxels_without_weight_pass_no_gradient(dim: int):
     assert step.displacement.grad is not None
     grad = step.displacement.grad.norm(dim=0)
     reach = 4 + (2 if dim == 3 else 4)
-    assert (grad[reach:] == 0).all()
-    assert (grad[:reach].flatten(1).sum(1) > 0).all()
+    rounding = torch.finfo(grad.dtype).eps * grad.max()
+    assert (grad[reach:] < rounding).all()
+    assert (grad[:reach].flatten(1).amax(1) > 1000 * rounding).all()
 
 
 @DIMS
