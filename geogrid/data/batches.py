@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
-from geogrid.graph import concatenate
+from geogrid.graph import concatenate, subset
 from geogrid.spatial import PointCloud
 
 
@@ -89,12 +89,22 @@ class PairBatch:
 
     def entry(self, number: int) -> PairBatch:
         """One pair as a batch of its own."""
-        parts = {name: self._rows(name, number) for name in _PER_POINT}
+        parts = self._parts(self.fixed.rows(number), self.moving.rows(number))
         landmarks = self.landmarks
         if landmarks is not None:
             mine = landmarks.batch == number
             landmarks = Landmarks(landmarks.fixed[mine], landmarks.moving[mine], landmarks.batch[mine] - number)
         return PairBatch(self.fixed.entry(number), self.moving.entry(number), **parts, landmarks=landmarks)
+
+    def subset(self, fixed: Tensor, moving: Tensor) -> PairBatch:
+        """The pairs at some of their points (:func:`geogrid.graph.subset`), with what is known there; landmarks stay.
+
+        Args:
+            fixed: ``(num_kept,)`` int64 rows of the fixed points, ascending.
+            moving: likewise of the moving points.
+        """
+        parts = self._parts(fixed, moving)
+        return PairBatch(subset(self.fixed, fixed), subset(self.moving, moving), **parts, landmarks=self.landmarks)
 
     def to(self, device: torch.device | str) -> PairBatch:
         """The batch with its points on ``device``."""
@@ -105,9 +115,11 @@ class PairBatch:
     def _cloud(self, name: str) -> PointCloud:
         return self.moving if name.startswith("moving") else self.fixed
 
-    def _rows(self, name: str, number: int) -> Tensor | None:
-        part: Tensor | None = getattr(self, name)
-        return None if part is None else part[self._cloud(name).rows(number)]
+    def _parts(self, fixed: slice | Tensor, moving: slice | Tensor) -> dict[str, Tensor | None]:
+        """What is known per point, at some rows of the fixed and of the moving points."""
+        rows = {name: moving if name.startswith("moving") else fixed for name in _PER_POINT}
+        known = {name: getattr(self, name) for name in _PER_POINT}
+        return {name: None if part is None else part[rows[name]] for name, part in known.items()}
 
 
 _PER_POINT = ("fixed_twin", "moving_twin", "displacement", "fixed_labels", "moving_labels")

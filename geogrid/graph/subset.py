@@ -71,7 +71,7 @@ def random_rows(cloud: PointCloud, share: float, generator: torch.Generator, gra
     for number, count in enumerate(counts):
         if count:
             even = gradient == 1
-            order = torch.randperm(count, generator=generator) if even else _towards(cloud, number, gradient, generator)
+            order = torch.randperm(count, generator=generator) if even else _towards(cloud.entry(number), gradient, generator)
             kept.append(first + order[: max(1, round(share * count))].sort().values)
         first += count
     return torch.cat([torch.zeros(0, dtype=torch.int64), *kept]).to(cloud.pos.device)
@@ -108,9 +108,9 @@ def subset(cloud: PointCloud, rows: Tensor) -> PointCloud:
     )
 
 
-def _towards(cloud: PointCloud, number: int, gradient: float, generator: torch.Generator) -> Tensor:
-    """The points of an entry in random order, those at one end likelier to come early: exponential clocks of unequal rates."""
-    pos = own_positions(cloud)[cloud.rows(number)].double().cpu()
+def _towards(cloud: PointCloud, gradient: float, generator: torch.Generator) -> Tensor:
+    """The points of one entry in random order, those at one end likelier to come early: exponential clocks of unequal rates."""
+    pos = own_positions(cloud).double().cpu()
     along = pos @ torch.randn(cloud.dim, generator=generator, dtype=torch.float64)
     along = (along - along.min()) / (along.max() - along.min()).clamp_min(1e-12)
     ringing = torch.empty(len(pos), dtype=torch.float64).exponential_(generator=generator) / gradient**along

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -38,15 +36,15 @@ class Slopes:
         table = knn(own, own, NEIGHBORS[dim] + 1, batch_context=points.batch, batch_query=points.batch)
         self.index = table.index
         offsets = (own[table.index] - own[:, None]).double()
-        self.offsets = offsets * (table.mask & (offsets.square().sum(-1) > 0))[..., None]
+        self.near = table.mask & (offsets.square().sum(-1) > 0)
+        self.offsets = offsets * self.near[..., None]
         gram = self.offsets.mT @ self.offsets
         spread = gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(TINY)
         gram = gram + RIDGE * spread[:, None, None] * torch.eye(dim).to(gram)
         self.weights = torch.linalg.solve(gram, self.offsets.mT)
         self.frame = points.frame.to(self.weights)[points.batch]
         self.spacing = points.spacing.to(self.weights)[points.batch]
-        lengths = self.spacing[:, None] * self.offsets
-        self.squares = lengths.square().sum(-1)
+        self.squares = (self.spacing[:, None] * self.offsets).square().sum(-1)
 
     def __call__(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """The slopes of values, and what they leave.
@@ -58,12 +56,11 @@ class Slopes:
             ``(num_points, dim, dim)`` the derivative of component a along world axis b, and ``(num_points,)`` the mean over the
             neighbours of :math:`|u_j - u_i - J d_{ij}|^2 / |d_{ij}|^2`.
         """
-        changes = (values[self.index] - values[:, None]).double() * (self.squares > 0)[..., None]
+        changes = (values[self.index] - values[:, None]).double() * self.near[..., None]
         own = self.weights @ changes
         rest = (changes - self.offsets @ own).square().sum(-1) / self.squares.clamp_min(TINY)
-        count = (self.squares > 0).sum(1).clamp_min(1)
         slope = (self.frame @ (own / self.spacing[..., None])).mT
-        return slope.to(values), ((rest * (self.squares > 0)).sum(1) / count).to(values)
+        return slope.to(values), (rest.sum(1) / self.near.sum(1).clamp_min(1)).to(values)
 
 
 def scattered_smoothness_loss(
@@ -93,12 +90,10 @@ def scattered_smoothness_loss(
     """
     slope, rest = Slopes(points)(displacement)
     shares, weights = entry_shares(points.measure, points.batch)
-    shares = shares * weights[points.batch]
-    mean: Callable[[Tensor], Tensor] = lambda values: (shares * values).sum()  # noqa: E731
-    total = displacement.new_zeros(())
+    terms = torch.zeros_like(rest)
     if diffusion:
-        total = total + diffusion * mean(slope.square().sum((1, 2)) + points.dim * rest)
+        terms = terms + diffusion * (slope.square().sum((1, 2)) + points.dim * rest)
     if folding:
         volume = determinant(slope + torch.eye(points.dim).to(slope))
-        total = total + folding * mean((folding_margin - volume).clamp_min(0).square())
-    return total
+        terms = terms + folding * (folding_margin - volume).clamp_min(0).square()
+    return (terms * shares * weights[points.batch]).sum()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 
@@ -16,7 +17,16 @@ from geogrid.optimize.threads import threads_for
 from geogrid.spatial import Grid, Image, PointCloud, pool_image
 from geogrid.spatial.intensity import CONTENT_LEVEL, content_box, edge_strength
 from geogrid.spatial.pyramid import pool_values
-from geogrid.transforms import AffineTransform, Step, Trajectory, Transform, affine_between, warp_image
+from geogrid.transforms import (
+    AffineTransform,
+    Step,
+    StepBatch,
+    Trajectory,
+    TrajectoryBatch,
+    Transform,
+    affine_between,
+    warp_image,
+)
 
 QUARTER_CELL = 0.25
 """How far from its middle a lattice cell is sampled; half cells, each way."""
@@ -120,6 +130,7 @@ def register_learned(
     points = config.points or (40 if fixed.dim == 2 else 24)
     scale = max(extent / points, float(fixed.grid.spacing.min()))
 
+    @cache
     def view(part: float) -> _View:
         return _View(model, fixed, moving, similarity, weight, part * scale, config, whole)
 
@@ -167,25 +178,26 @@ class _View:
 
     def register(self, starts: Sequence[AffineTransform]) -> list[tuple[float, Trajectory]]:
         """What the model finds from each start, with the loss, the most similar first."""
-        fixed = PointCloud.from_images([self.shown[0]] * len(starts))
-        around = [_seen(self.around, self.moving.grid, start) for start in starts]
-        moving = PointCloud.from_images([_resampled(self.shown[1], *place) for place in zip(starts, around, strict=True)])
-        with threads_for(len(moving.pos)):
-            steps = self.model(fixed, moving, scale=self.scale).last
+        steps = self._look([(start, _seen(self.around, self.moving.grid, start)) for start in starts])
         found = [self._absorbed(start, steps.entry(number)) for number, start in enumerate(starts)]
         return sorted(((self.loss(one), one) for one in found), key=lambda one: one[0])
 
     def carry(self, found: Trajectory) -> Trajectory:
         """A trajectory with what the model finds between the fixed image and the moving one as it has come to lie."""
         around = _seen(self.around, self.moving.grid, found.start)
-        seen = _resampled(self.shown[1], found.transform(around), around)
-        clouds = PointCloud.from_images([self.shown[0]]), PointCloud.from_images([seen])
-        with threads_for(clouds[1].num_points):
-            step = self.model(*clouds, scale=self.scale).last.entry(0)
+        step = self._look([(found.transform(around), around)]).entry(0)
         points = step.points.points(step.displacement.device)
         moved = found.deformation(step.points)(points + step.displacement.flatten(1).T)
         total = (moved - points).T.reshape(step.displacement.shape)
         return Trajectory(found.start, (replace(step, displacement=total),))
+
+    def _look(self, places: Sequence[tuple[Transform, Grid]]) -> StepBatch:
+        """The model's last step for the moving image seen through several transforms, each on a lattice of its own."""
+        fixed = PointCloud.from_images([self.shown[0]] * len(places))
+        moving = PointCloud.from_images([_resampled(self.shown[1], *place) for place in places])
+        with threads_for(moving.num_points):
+            steps: TrajectoryBatch = self.model(fixed, moving, scale=self.scale)
+        return steps.last
 
     def _absorbed(self, start: AffineTransform, step: Step) -> Trajectory:
         """The affine part of a step becomes part of the start, unless it stretches more than a model can be trusted with."""

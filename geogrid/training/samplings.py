@@ -10,7 +10,7 @@ from torch import Tensor
 
 from geogrid.data import PairBatch
 from geogrid.errors import GeogridError
-from geogrid.graph import random_rows, subset
+from geogrid.graph import random_rows
 from geogrid.spatial import PointCloud
 from geogrid.training.draws import generator_of
 from geogrid.training.stream import PairSource
@@ -92,17 +92,7 @@ def sampled_pair(pair: PairBatch, config: SamplingConfig, generator: torch.Gener
         >>> part.fixed.num_points, part.moving.num_points
         (16, 16)
     """
-    fixed, moving = _rows(pair.fixed, config, generator), _rows(pair.moving, config, generator)
-    return PairBatch(
-        subset(pair.fixed, fixed),
-        subset(pair.moving, moving),
-        _at(pair.fixed_twin, fixed),
-        _at(pair.moving_twin, moving),
-        _at(pair.displacement, fixed),
-        _at(pair.fixed_labels, fixed),
-        _at(pair.moving_labels, moving),
-        pair.landmarks,
-    )
+    return pair.subset(_rows(pair.fixed, config, generator), _rows(pair.moving, config, generator))
 
 
 def _rows(cloud: PointCloud, config: SamplingConfig, generator: torch.Generator) -> Tensor:
@@ -110,7 +100,3 @@ def _rows(cloud: PointCloud, config: SamplingConfig, generator: torch.Generator)
     low, high = (math.log(share) for share in config.share)
     share, gradient = math.exp(low + draws[0] * (high - low)), config.gradient ** draws[1]
     return random_rows(cloud, min(share, 1.0), generator, gradient)
-
-
-def _at(values: Tensor | None, rows: Tensor) -> Tensor | None:
-    return None if values is None else values[rows]

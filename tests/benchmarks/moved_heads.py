@@ -21,7 +21,8 @@ from geogrid.spatial import Image
 from geogrid.transforms import Composition, invert
 from tests.benchmarks.capture import around, head_at_2mm, moved, template
 
-HEADS = ("chris_t1_0.88mm", "colin27_t1_head", "colin27_t1_brain", "oasis_B", "avg152T1")
+AVERAGE = "avg152T1"
+HEADS = ("chris_t1_0.88mm", "colin27_t1_head", "colin27_t1_brain", "oasis_B", AVERAGE)
 TUNING_HEADS = ("oasis_A", "MNI152")
 SEQUENCES = ("T2", "PD")
 SLICES = ("brain01", "brain04", "brain07", "brain10", "brain12")
@@ -45,7 +46,8 @@ class MovedHead:
         fixed: the head.
         truth: of fixed to moving space.
         seed: of noise and random contrast.
-        contrast: of the moving image; another sequence, if that is not the fixed one's.
+        contrast: of the moving image to ``scan``.
+        scan: what the moving image is made of: the head, or another sequence of it in the same space.
         file: where the moving image is kept between runs; None for nowhere.
     """
 
@@ -55,8 +57,8 @@ class MovedHead:
     truth: Composition
     seed: int
     contrast: str
+    scan: Image
     file: Path | None
-    sequence: Image | None = None
 
     @cached_property
     def moving(self) -> Image:
@@ -67,10 +69,7 @@ class MovedHead:
         back, residual = invert(self.truth, grid, self.fixed.grid)
         if residual.nan_to_num().max() > 0.1:
             raise RuntimeError(f"{self.name}: the known map was inverted to {float(residual.nan_to_num().max()):.2g} mm only")
-        if self.sequence is None:
-            image = moved(self.fixed, back, self.seed, self.contrast)
-        else:
-            image = moved(self.sequence, back, self.seed)
+        image = moved(self.scan, back, self.seed, self.contrast)
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             save(image, self.file)
@@ -94,6 +93,9 @@ def moved_heads(
             which there are these sequences in the same space.
         work: folder to keep moving images in.
     """
+    sequence = contrast in SEQUENCES
+    if sequence and tuple(heads) != (AVERAGE,):
+        raise SystemExit(f"--contrast {contrast}: only {AVERAGE} has other sequences; add --heads {AVERAGE}")
     for draw in range(draws):
         for number, (kind, config) in enumerate(KINDS.items()):
             for name in heads:
@@ -101,8 +103,8 @@ def moved_heads(
                 fixed, generator = head(data, name), torch.Generator().manual_seed(seed)
                 truth = random_deformation(config, fixed.grid, around(fixed.grid), generator)
                 file = None if work is None else work / f"{name}_{seed}_{contrast}.nii"
-                sequence = head(data, name.replace("T1", contrast)) if contrast in SEQUENCES else None
-                yield MovedHead(f"{name}, {kind}, {draw + 1}", kind, fixed, truth, seed, contrast, file, sequence)
+                scan, relation = (head(data, name.replace("T1", contrast)), "same") if sequence else (fixed, contrast)
+                yield MovedHead(f"{name}, {kind}, {draw + 1}", kind, fixed, truth, seed, relation, scan, file)
 
 
 @cache

@@ -81,7 +81,7 @@ def turned(image: Image, generator: torch.Generator) -> Image:
     affine[:3, :3] = turn @ affine[:3, :3]
     affine[:3, 3] += image.grid.center - Grid(image.grid.shape, affine).center
     grid = Grid(image.grid.shape, affine)
-    return Image(warp_image(image, AffineTransform.identity(3), grid).data, grid)
+    return warp_image(image, AffineTransform.identity(3), grid)
 
 
 def samplings(pair: SyntheticPair, seed: int) -> dict[str, tuple[PointCloud, PointCloud]]:

@@ -12,30 +12,18 @@ from __future__ import annotations
 import json
 import resource
 import sys
-import time
 from pathlib import Path
 
 import geogrid
-from geogrid.data import read_pair
 from geogrid.io import read_image, read_labels, write_displacement, write_image
-from geogrid.models import choose_model
-from geogrid.optimize import register_learned
-from geogrid.spatial import scale_intensities
-from geogrid.transforms import DisplacementField, to_displacement, warp_image
+from geogrid.transforms import DisplacementField, warp_image
 
 
 def registered(fixed: str, moving: str, way: str) -> tuple[DisplacementField, float]:
     """The transform and the seconds."""
-    if way != "network":
-        result = geogrid.register(fixed, moving, device="cpu", model="auto" if way == "geogrid" else "none")
-        return result.transform, result.metrics["seconds"]
-    pair = read_pair(fixed, moving)
-    chosen = choose_model("auto", pair.fixed.image.dim)
-    assert chosen is not None
-    began = time.perf_counter()
-    images = [scale_intensities(file.image) for file in (pair.fixed, pair.moving)]
-    found = register_learned(chosen.model, *images).transform(images[0].grid)
-    return to_displacement(found, images[0].grid), time.perf_counter() - began
+    model = "none" if way == "classical" else "auto"
+    result = geogrid.register(fixed, moving, device="cpu", model=model, optimize=way != "network")
+    return result.transform, result.metrics["seconds"]
 
 
 def main() -> None:

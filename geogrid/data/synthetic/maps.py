@@ -54,8 +54,8 @@ def read_label_maps(sources: Sequence[Source] | str | Path, spacing: float | Non
     return tuple(_pooled(_cropped(source), spacing) for source in sources)
 
 
-def draw_maps(canvas: Canvas, maps: Sequence[Image], config: WorldConfig) -> tuple[World, World]:
-    """One of the maps, turned, mirrored and enlarged at random, its labels merged and dropped at random; the same twice.
+def draw_maps(canvas: Canvas, maps: Sequence[Image], config: WorldConfig) -> tuple[World, ...]:
+    """One of the maps, turned, mirrored and enlarged at random, its labels merged and dropped at random; one world a person.
 
     For 2-D images a 3-D map is cut at random, across one of its axes. For two people the second is another map, brought onto
     the first by the affine map between their labels' middles, its labels merged and dropped likewise.
@@ -72,8 +72,7 @@ def draw_maps(canvas: Canvas, maps: Sequence[Image], config: WorldConfig) -> tup
         views.append(_View(other, _between(source, other)(points)))
         present = torch.cat([present, views[1].corner_labels.reshape(-1)])
     table, count = _merged(present, config, generator)
-    worlds = [view.world(canvas, table, count) for view in views]
-    return worlds[0], worlds[-1]
+    return tuple(view.world(canvas, table, count) for view in views)
 
 
 class _View:

@@ -124,7 +124,7 @@ def synthesize(
     canvas = _canvas(moved, fixed, moving, generator, device)
     worlds = _draw_worlds(canvas, config.world, maps)
     if config.world.visible_border:
-        worlds = _with_border(worlds[0], truth), _with_border(worlds[1], truth)
+        worlds = tuple(_with_border(world, truth) for world in worlds)
     scenes = _scenes(canvas, worlds, config, fixed, moving, truth)
     views = zip(scenes, (fixed, moving), (points, other), (moved, other), strict=True)
     pictures = [scan(*view, config.contrast.thickness, generator) for view in views]
@@ -169,14 +169,13 @@ def _canvas(moved: Tensor, fixed: Grid, moving: Grid, generator: torch.Generator
     return Canvas(grid, moving.center, float((high - low).min()), generator, device)
 
 
-def _draw_worlds(canvas: Canvas, config: WorldConfig, maps: Sequence[Image]) -> tuple[World, World]:
-    """What the fixed and what the moving image is of: one world, but for pairs of two people."""
+def _draw_worlds(canvas: Canvas, config: WorldConfig, maps: Sequence[Image]) -> tuple[World, ...]:
+    """What the images are of: one world, but for pairs of two people, where the last is the moving one's."""
     kind = choice(canvas.generator, config.kinds)
     if kind == "maps":
         return draw_maps(canvas, maps, config)
     num_labels = round(canvas.draw(*config.num_labels))
-    world = DRAWERS[kind](canvas, num_labels, canvas.draw(*config.size))
-    return world, world
+    return (DRAWERS[kind](canvas, num_labels, canvas.draw(*config.size)),)
 
 
 def _with_border(world: World, truth: Composition) -> World:
@@ -190,7 +189,7 @@ def _with_border(world: World, truth: Composition) -> World:
 
 
 def _scenes(
-    canvas: Canvas, worlds: tuple[World, World], config: SyntheticConfig, fixed: Grid, moving: Grid, truth: Composition
+    canvas: Canvas, worlds: tuple[World, ...], config: SyntheticConfig, fixed: Grid, moving: Grid, truth: Composition
 ) -> tuple[Scene, Scene]:
     generator, settings = canvas.generator, config.contrast
     strength = canvas.draw(*settings.texture)
@@ -199,7 +198,7 @@ def _scenes(
     texture = canvas.fractal(max(16 * canvas.spacing, canvas.extent / 6), canvas.draw(0.0, 1.0), 1)[0]
     return (
         paint_scene(canvas, worlds[0], first, first, texture, settings, fixed, truth),
-        paint_scene(canvas, worlds[1], second, first, texture, settings, moving),
+        paint_scene(canvas, worlds[-1], second, first, texture, settings, moving),
     )
 
 
