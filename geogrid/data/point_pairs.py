@@ -26,6 +26,8 @@ class PointPairConfig:
         outliers: greatest share of points without any partner that is added to each side.
         noise: least and greatest standard deviation of the position of a point, per axis and side.
         texture: likewise, of what the true correspondences themselves deviate from a smooth motion.
+        turn_degrees: least and greatest rotation about a random axis, on top of the motion.
+        shift: least and greatest length of a displacement of everything, on top of the motion.
     """
 
     shapes: tuple[Shape, ...] = ("volume", "tree", "surface")
@@ -38,6 +40,8 @@ class PointPairConfig:
     outliers: float = 0.1
     noise: tuple[float, float] = (0.3, 0.7)
     texture: tuple[float, float] = (0.2, 0.6)
+    turn_degrees: tuple[float, float] = (0.0, 0.0)
+    shift: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,7 @@ class PointPair:
         fixed: ``(num_fixed, dim)`` shuffled points in mm.
         moving: ``(num_moving, dim)`` shuffled points in mm.
         partner: ``(num_fixed,)`` int64 row of ``moving`` that is the same point, -1 where there is none.
+        displacement: ``(num_fixed, dim)`` from the fixed points to where they truly belong in moving space, NaN at outliers.
         landmarks: ``(num_landmarks, dim)`` fixed points without noise, also those that were left out.
         landmarks_moved: where they are in moving space.
     """
@@ -55,6 +60,7 @@ class PointPair:
     fixed: Tensor
     moving: Tensor
     partner: Tensor
+    displacement: Tensor
     landmarks: Tensor
     landmarks_moved: Tensor
 
@@ -82,10 +88,12 @@ def random_point_pair(generator: torch.Generator, config: PointPairConfig | None
     points = random_shape(shape, count, config.dim, generator)
     moved = points + _motion(points, config, generator)
     moved = moved + _uniform(config.texture, generator) * torch.randn(moved.shape, generator=generator)
+    moved = _carried(moved, config, generator)
     noise, kept = _uniform(config.noise, generator), _uniform(config.kept, generator)
     fixed, fixed_label = _observe(points, noise, kept, config, generator)
     moving, moving_label = _observe(moved, noise, kept, config, generator)
-    return PointPair(fixed, moving, _partners(fixed_label, moving_label), points, moved)
+    displacement = torch.where((fixed_label >= 0)[:, None], moved[fixed_label] - fixed, torch.nan)
+    return PointPair(fixed, moving, _partners(fixed_label, moving_label), displacement, points, moved)
 
 
 def _observe(
@@ -122,6 +130,23 @@ def _motion(points: Tensor, config: PointPairConfig, generator: torch.Generator)
         total = total + _part_motion(points, generator)
     mean = float(total.norm(dim=1).mean())
     return total * min(1.0, wanted / max(mean, 1e-9))
+
+
+def _carried(points: Tensor, config: PointPairConfig, generator: torch.Generator) -> Tensor:
+    """Turned about their middle and shifted; where there is nothing to do nothing is drawn."""
+    dim, middle = points.shape[1], points.mean(0)
+    if config.turn_degrees[1]:
+        angle = math.radians(_uniform(config.turn_degrees, generator))
+        first, second = torch.linalg.qr(torch.randn(dim, 2, generator=generator)).Q.T
+        along, across = (points - middle) @ first, (points - middle) @ second
+        inside = along * (math.cos(angle) - 1) - across * math.sin(angle)
+        aside = along * math.sin(angle) + across * (math.cos(angle) - 1)
+        points = points + inside[:, None] * first + aside[:, None] * second
+    if config.shift[1]:
+        points = points + _uniform(config.shift, generator) * torch.nn.functional.normalize(
+            torch.randn(dim, generator=generator), dim=0
+        )
+    return points
 
 
 def _waves(points: Tensor, width: float, generator: torch.Generator, count: int = 24) -> Tensor:

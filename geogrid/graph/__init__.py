@@ -9,6 +9,7 @@ from geogrid.graph.level import Level
 from geogrid.graph.neighborhood import Neighborhood
 from geogrid.graph.pooling import concatenate, pool_cloud
 from geogrid.graph.search import knn, radius
+from geogrid.graph.spacing import point_spacing
 from geogrid.graph.subset import random_rows, random_subset, subset
 from geogrid.graph.volumes import PointVolumes, point_volumes
 
@@ -25,6 +26,7 @@ __all__ = [
     "inherit_displacement",
     "knn",
     "lattice_window",
+    "point_spacing",
     "point_volumes",
     "pool_cloud",
     "radius",

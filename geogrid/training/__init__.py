@@ -11,6 +11,7 @@ for _package in ("pytorch_lightning", "tensorboard", "yaml"):
     if importlib.util.find_spec(_package) is None:
         raise GeogridError(f"geogrid.training: expected the package {_package}, which is missing; pip install 'geogrid[train]'")
 
+from geogrid.training.clouds import CloudsConfig
 from geogrid.training.config import OptimizerConfig, TrainingConfig, preset_names, read_config
 from geogrid.training.digits import DigitsConfig
 from geogrid.training.engine import is_first_process, load_checkpoint, train
@@ -25,6 +26,7 @@ from geogrid.training.task import RegistrationTask
 from geogrid.training.worlds import WorldsConfig
 
 __all__ = [
+    "CloudsConfig",
     "DataConfig",
     "DigitsConfig",
     "ImagesConfig",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from geogrid.errors import GeogridError
+from geogrid.training.clouds import CloudPairs, CloudsConfig
 from geogrid.training.digits import DigitPairs, DigitsConfig
 from geogrid.training.folders import ImagePairs, ImagesConfig
 from geogrid.training.point_sets import PointPairs, PointsConfig
@@ -22,6 +23,7 @@ class DataConfig:
         images: a folder of images.
         points: a folder of point sets.
         synthetic: synthetic worlds.
+        clouds: synthetic point sets without correspondences.
         sampling: what part of the points of a pair is seen; default all.
 
     Raises:
@@ -32,6 +34,7 @@ class DataConfig:
     images: ImagesConfig | None = None
     points: PointsConfig | None = None
     synthetic: WorldsConfig | None = None
+    clouds: CloudsConfig | None = None
     sampling: SamplingConfig | None = None
 
     def __post_init__(self) -> None:
@@ -62,5 +65,7 @@ def _whole(config: DataConfig, seed: int) -> PairSource:
         return ImagePairs(config.images, seed)
     if config.points is not None:
         return PointPairs(config.points, seed)
+    if config.clouds is not None:
+        return CloudPairs(config.clouds, seed)
     assert config.synthetic is not None
     return WorldPairs(config.synthetic, seed)

@@ -30,6 +30,31 @@ def test_partners_are_the_same_point(dim):
     torch.testing.assert_close(pair.landmarks_moved[nearest], pair.moving[pair.partner[has]], atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("dim", [2, 3])
+def test_the_displacement_of_each_point_leads_to_its_partner(dim):
+    pair = draw(dim=dim, noise=(0.0, 0.0), outliers=0.3)
+    has = pair.partner >= 0
+    torch.testing.assert_close((pair.fixed + pair.displacement)[has], pair.moving[pair.partner[has]], atol=1e-3, rtol=0)
+    outliers = (torch.cdist(pair.fixed, pair.landmarks, compute_mode="donot_use_mm_for_euclid_dist").amin(1) > 0).nonzero()
+    assert len(outliers) > 0
+    assert bool(pair.displacement[outliers[:, 0]].isnan().all())
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_turns_and_shifts_are_as_large_as_asked_and_change_nothing_else(dim):
+    asked = {"texture": (0.0, 0.0), "motion": (0.0, 0.0)}
+    still = draw(dim=dim, **asked)
+    turned = draw(dim=dim, turn_degrees=(40.0, 40.0), shift=(7.0, 7.0), **asked)
+    torch.testing.assert_close(turned.landmarks, still.landmarks)
+    before, after = (p - p.mean(0) for p in (turned.landmarks, turned.landmarks_moved))
+    first, _, second = torch.linalg.svd(before.T @ after)
+    rotation = first @ second
+    torch.testing.assert_close(before @ rotation, after, atol=1e-3, rtol=0)
+    cosine = (rotation.trace() - (dim - 2)) / 2
+    assert float(cosine.acos().rad2deg()) == pytest.approx(40, abs=0.1)
+    assert float((turned.landmarks_moved - turned.landmarks).mean(0).norm()) == pytest.approx(7, abs=1e-3)
+
+
 def test_no_moving_point_is_the_partner_of_two():
     partner = draw().partner
     used = partner[partner >= 0]

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from geogrid.data import PairBatch, SyntheticConfig
+from geogrid.data import PairBatch, PointPairConfig, SyntheticConfig
 from geogrid.errors import GeogridError
+from geogrid.graph import point_spacing
 from geogrid.training import (
+    CloudsConfig,
     DataConfig,
     DigitsConfig,
     ImagesConfig,
@@ -46,11 +48,10 @@ def same(one: PairBatch, other: PairBatch) -> bool:
 
 
 def features(pair: PairBatch) -> torch.Tensor:
-    assert pair.moving.x is not None
-    return pair.moving.x
+    return pair.moving.pos if pair.moving.x is None else pair.moving.x
 
 
-@pytest.mark.parametrize("kind", ["mnist", "images", "points", "synthetic", "scattered", "sampled"])
+@pytest.mark.parametrize("kind", ["mnist", "images", "points", "synthetic", "scattered", "sampled", "clouds"])
 def test_the_same_number_is_the_same_pair_in_any_process(kind: str, subjects: Path) -> None:
     config = {
         "mnist": DataConfig(mnist=DigitsConfig()),
@@ -59,6 +60,7 @@ def test_the_same_number_is_the_same_pair_in_any_process(kind: str, subjects: Pa
         "synthetic": DataConfig(synthetic=WorldsConfig((SMALL,))),
         "scattered": DataConfig(synthetic=WorldsConfig((SMALL,), num_points=50)),
         "sampled": DataConfig(synthetic=WorldsConfig((SMALL,)), sampling=SamplingConfig(share=(0.3, 0.9))),
+        "clouds": DataConfig(clouds=CloudsConfig((PointPairConfig(num_points=(60, 90)),))),
     }[kind]
     first, second, other = make_source(config, 1), make_source(config, 1), make_source(config, 2)
     numbers = (5, 0, 3)
@@ -202,3 +204,29 @@ def test_sampling_out_of_range_is_refused() -> None:
     for wrong in ({"probability": 1.5}, {"share": (0.0, 1.0)}, {"share": (0.9, 0.5)}, {"gradient": 0.5}, {"group": 0}):
         with pytest.raises(GeogridError, match="share in"):
             SamplingConfig(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_clouds_come_in_spacings_without_features_and_with_the_truth(dim: int) -> None:
+    exact = PointPairConfig(dim=dim, num_points=(150, 150), noise=(0.0, 0.0), texture=(0.0, 0.0), kept=(1.0, 1.0), outliers=0.0)
+    source = make_source(DataConfig(clouds=CloudsConfig((exact,))), 3)
+    for pair in map(source.draw, range(3)):
+        assert pair.fixed.x is None
+        assert bool((pair.fixed.measure == 1).all())
+        spacings = [point_spacing(cloud.pos) for cloud in (pair.fixed, pair.moving)]
+        assert sum(spacings) / 2 == pytest.approx(1, abs=1e-3)
+        assert pair.displacement is not None
+        moved, there = (rows[rows[:, 0].argsort()] for rows in (pair.fixed.pos + pair.displacement, pair.moving.pos))
+        torch.testing.assert_close(moved, there, atol=1e-4, rtol=0)
+
+
+def test_outliers_of_a_cloud_have_no_known_place() -> None:
+    config = PointPairConfig(num_points=(100, 100), kept=(1.0, 1.0), outliers=0.5)
+    truth = make_source(DataConfig(clouds=CloudsConfig((config,))), 1).draw(0).displacement
+    assert truth is not None
+    assert int(truth.isfinite().all(1).sum()) == 100 < len(truth)
+
+
+def test_clouds_need_kinds_of_one_dimension() -> None:
+    with pytest.raises(GeogridError, match="all 2-D or all 3-D"):
+        CloudsConfig((PointPairConfig(), PointPairConfig(dim=2)))

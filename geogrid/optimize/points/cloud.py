@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from geogrid.graph import farthest_points, knn
+from geogrid.graph import farthest_points, point_spacing
 
-FOURTH = 4
-"""The spacing is the median distance to this neighbour: pairs of near duplicates do not lower it."""
 SAMPLE = 4000
-"""Points whose neighbours are looked up for the spacing."""
+"""Points among which spread ones are chosen, at least."""
 ROUNDING = 1e-9
 """A radius below this fraction of the coordinates is one place."""
 FAR = 5.0
@@ -72,12 +70,8 @@ class OrderedCloud:
         return OrderedCloud(self.points[rows], self.order[rows], self.middle, self.radius, features)
 
     def spacing(self) -> float:
-        """Median distance to the fourth neighbour among distinct points (of fewer than 16 to a nearer one); 0 for one place."""
-        distinct = torch.unique(self.points, dim=0)
-        rows = torch.linspace(0, len(distinct) - 1, min(SAMPLE, len(distinct)), dtype=torch.float64).round().long()
-        rank = max(1, min(FOURTH, len(distinct) // FOURTH))
-        last = knn(distinct, distinct[rows], min(rank + 1, len(distinct))).index[:, -1]
-        return float((distinct[last] - distinct[rows]).norm(dim=1).median())
+        """How far apart the points are (:func:`geogrid.graph.point_spacing`)."""
+        return point_spacing(self.points)
 
     def spread_points(self, num: int) -> Tensor:
         """At most ``num`` distinct points that cover the cloud evenly; what lies far outside is left out."""

@@ -41,6 +41,8 @@ class PointsConfig:
         candidates: moving points among which a fixed point's match is voted.
         voters: neighbours that vote.
         passes: of the voting messages.
+        fusion_rounds: of votes that each proposal (the affine, the dense and the sparse stage's map) gets by itself before each
+            point follows the one that its neighbours agree on most, and that the fused map gets; 0: the sparse stage's alone.
         settle_steps: EM steps at the last standard deviation, after the vote.
         feature_sigma: standard deviation of features between partners, in units of their spread over both clouds.
         low_support: mean match support below which votes are not followed and a warning is given.
@@ -69,6 +71,7 @@ class PointsConfig:
     candidates: int = 12
     voters: int = 20
     passes: int = 6
+    fusion_rounds: int = 2
     settle_steps: int = 2
     feature_sigma: float = 0.3
     low_support: float = 0.4
@@ -80,8 +83,9 @@ class PointsConfig:
             raise GeogridError(f"voting: expected learned, agreement or none, got {self.voting!r}")
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int) and value < 1:
-                raise GeogridError(f"{field.name}: expected a whole number from 1 up, got {value}")
+            fewest = 0 if field.name == "fusion_rounds" else 1
+            if isinstance(value, int) and value < fewest:
+                raise GeogridError(f"{field.name}: expected a whole number from {fewest} up, got {value}")
             if isinstance(value, tuple) and not all(v > 0 for v in value):
                 raise GeogridError(f"{field.name}: expected positive numbers, got {value}")
         if len(self.widths) != len(self.amplitudes):

@@ -60,7 +60,8 @@ def register_points(
     .. math:: \min_T \sum_{ij} p_{ij} \frac{|T(x_i) - y_j|^2}{2 \sigma^2} + \tfrac12 |T|_k^2 ,
 
     on subsets of both clouds and then among near neighbours of all points. Last, the neighbours of each fixed point vote
-    among its candidates by how well their displacements agree. Nothing is random: the same clouds in any order give the same
+    among its candidates by how well their displacements agree: about the maps of all stages, for where the last one has bent
+    itself to wrong neighbours an earlier one may still be right. Nothing is random: the same clouds in any order give the same
     map, and a rigid motion of both worlds moves the map along, up to rounding.
 
     Args:
@@ -130,10 +131,11 @@ def _register(
     spacing = (fixed.spacing() + moving.spacing()) / 2
     stages = Stages(fixed, moving, spacing or 0.1, config, Pins.of(fixed, moving, pairs, spacing or 0.1))
     affine = stages.affine()
-    fit, theta = stages.deform(affine)
+    fit, maps = stages.deform(affine)
+    theta = maps[-1]
     matches = None
     if config.voting != "none" and not stages.is_dense:
-        voted, votes = stages.vote(fit, theta)
+        voted, votes = stages.vote(fit, stages.fuse(fit, maps))
         if float(votes.support.mean()) >= config.low_support:
             theta, matches = voted, votes
     if not stages.is_dense:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -19,6 +20,7 @@ from geogrid.optimize.points.config import PointsConfig
 from geogrid.optimize.points.evidence import evidence_fit
 from geogrid.optimize.points.fine import FineSchedule, refine
 from geogrid.optimize.points.fit import SmoothFit
+from geogrid.optimize.points.fusion import Fusion
 from geogrid.optimize.points.learned import vote_by_scorer
 from geogrid.optimize.points.matches import Matches
 from geogrid.optimize.points.pins import WORTH, Pins
@@ -80,22 +82,31 @@ class Stages:
         self.history.extend(history)
         return theta
 
-    def deform(self, affine: Tensor) -> tuple[SmoothFit, Tensor]:
-        """Dense and then sparse EM over a smooth displacement."""
+    def deform(self, affine: Tensor) -> tuple[SmoothFit, list[Tensor]]:
+        """Dense and then sparse EM over a smooth displacement: the map at the start, after the one and after the other."""
         config = self.config
         centers = self.fixed.spread_points(config.control_points)
         fit = SmoothFit(centers, config.widths, config.amplitudes, self.pins)
-        theta = fit.affine_only(affine)
+        maps = [fit.affine_only(affine)]
         dense = self._assigner(config.dense_points)
         coarser = self._coarser(config.dense_points)
         sigmas = falling(config.dense_sigma[0], config.dense_sigma[1] * self.spacing * coarser, config.dense_steps)
-        theta, history = anneal("dense", 1, dense, fit, theta, sigmas)
+        theta, history = anneal("dense", 1, dense, fit, maps[-1], sigmas)
+        maps.append(theta)
         self.history.extend(history)
         unit = self.spacing * self._thinned(config.sparse_points)
         sigmas = [sigma * unit for sigma in falling(*config.sparse_sigma, config.sparse_steps)]
-        theta, history = anneal("sparse", 0, self._last, fit, theta, sigmas)
+        theta, history = anneal("sparse", 0, self._last, fit, maps[-1], sigmas)
         self.history.extend(history)
-        return fit, theta
+        return fit, [*maps, theta]
+
+    def fuse(self, fit: SmoothFit, maps: Sequence[Tensor]) -> Tensor:
+        """One map of several, the last of them the most refined; see :class:`Fusion`."""
+        config = self.config
+        if config.fusion_rounds == 0:
+            return maps[-1]
+        fixed, moving = self.fixed.subset(config.sparse_points), self.moving.subset(config.sparse_points)
+        return Fusion(fixed, moving, self.spacing, fit, config)(maps)
 
     def vote(self, fit: SmoothFit, theta: Tensor) -> tuple[Tensor, Matches]:
         """Lets neighbours vote on the matches and fits the map to what they chose."""
