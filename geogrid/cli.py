@@ -71,11 +71,9 @@ def app(context: click.Context) -> None:
 )  # fmt: skip
 @click.option(
     "--model", default="auto", show_default=True, metavar="auto|NAME|FILE|none",
-    help="Trained model that gives one more start, for images; auto asks it where the classical starts disagree.",
+    help="Trained model that gives one more start; for images auto asks it where the classical starts disagree.",
 )  # fmt: skip
-@click.option(
-    "--optimize/--no-optimize", default=True, help="Without: the model's answer alone, for images; fast and less exact."
-)
+@click.option("--optimize/--no-optimize", default=True, help="Without: the model's answer alone; fast and less exact.")
 @click.option("--resolution", type=float, metavar="MM", help="Finest scale; default the coarser of the in-plane spacings.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Recorded; nothing random happens yet.")

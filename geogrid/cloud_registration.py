@@ -20,6 +20,7 @@ from geogrid.io import PointSource, PointTable, as_points, atomic_directory, wri
 from geogrid.io.correspondences import PairSource, as_correspondences
 from geogrid.io.points import Coordinates
 from geogrid.metrics import cloud_distances, target_registration_error
+from geogrid.models import choose_model
 from geogrid.optimize.history import Progress, no_progress
 from geogrid.optimize.points import PointRegistration, PointsConfig, register_points
 from geogrid.report import CloudReport
@@ -117,6 +118,8 @@ def register_clouds(
     coordinates: Coordinates = "ras",
     features: Sequence[str] = (),
     correspondences: PairSource | None = None,
+    model: str | Path = "auto",
+    optimize: bool = True,
     seed: int = 0,
     progress: Progress = no_progress,
     config: PointsConfig | None = None,
@@ -133,6 +136,10 @@ def register_clouds(
             as curvature or vessel radius; the others do not drive the registration.
         correspondences: rows of fixed and moving points, counted from 0, that are known to be partners and drive the
             registration: ``(num_pairs, 2)`` or the path of a CSV of two columns.
+        model: a trained model whose map is one more proposal that points may follow: ``auto`` (the shipped ``points-3d``, in
+            3-D), the name of shipped weights or a file of weights, or ``none``. Dense clouds, which share no points, do not
+            ask it.
+        optimize: False gives the map of the model alone, in one look.
         seed: recorded; the optimisation draws nothing.
         progress: called with a message and the fraction of the work that is done.
         config: settings of the optimisation.
@@ -152,17 +159,21 @@ def register_clouds(
     tables = _read_pair(fixed, moving, coordinates)
     landmarks = _read_landmarks(fixed_landmarks, moving_landmarks, coordinates, tables[0].points.shape[1])
     pairs = None if correspondences is None else as_correspondences(correspondences)
+    chosen = choose_model(model, tables[0].points.shape[1], in_channels=0)
     progress("points", 0.1)
     began = perf_counter()
     points = tables[0].points, tables[1].points
-    solution = register_points(*points, config, _shared_features(tables, features), pairs)
+    network = None if chosen is None else chosen.model
+    solution = register_points(*points, config, _shared_features(tables, features), pairs, network, optimize)
     seconds = perf_counter() - began
     progress("metrics", 0.8)
     carried = carry_points(solution.transform, tables[1].points, inverse=True)
     metrics = _evaluate(*tables, solution, landmarks) | {"without_inverse": carried.num_outside, "seconds": round(seconds, 3)}
     metrics |= machine(torch.device("cpu")) | {
-        "parameters": {"coordinates": coordinates, "features": list(features), "seed": seed},
+        "parameters": {"coordinates": coordinates, "features": list(features), "seed": seed}
+        | {"model": None if chosen is None else {"name": chosen.name, "sha256": chosen.sha256}, "optimize": optimize},
         "num_correspondences": 0 if pairs is None else len(pairs),
+        "followed": {name: round(share, 4) for name, share in solution.followed.items()},
     }
     progress("done", 1.0)
     names = _name(fixed, "fixed"), _name(moving, "moving")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from numpy.typing import NDArray
@@ -47,6 +48,8 @@ class RegisterEither(Protocol[Arguments, Result]):
         coordinates: Coordinates = "ras",
         features: Sequence[str] = (),
         correspondences: PairSource | None = None,
+        model: str | Path = "auto",
+        optimize: bool = True,
         seed: int = 0,
         progress: Progress = ...,
         config: PointsConfig | None = None,

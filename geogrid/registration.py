@@ -198,9 +198,9 @@ def register(
 
     Points may be a path (CSV, GIFTI, PLY, VTK), an array of 2 or 3 columns in mm, a ``PointCloud``, a PyG ``Data`` or a
     PyTorch3D ``Pointclouds``. Of points on both sides a :class:`~geogrid.CloudRegistration` comes back; labels, masks,
-    ``affine``, ``model``, ``resolution`` and ``nan_outside`` are for images, and ``config`` is a
-    :class:`~geogrid.optimize.PointsConfig`. ``features``, for points only, names the further columns that partners share, and
-    ``correspondences`` the rows that are known to be partners.
+    ``affine``, ``resolution`` and ``nan_outside`` are for images, ``model`` is one for points (``points-3d``), and ``config``
+    is a :class:`~geogrid.optimize.PointsConfig`. ``features``, for points only, names the further columns that partners share,
+    and ``correspondences`` the rows that are known to be partners.
 
     Points beside an image, or with an ``intensity``, are scattered samples of an image. They are registered as the image that
     they give on a lattice (:func:`geogrid.io.as_sampled_image`).

@@ -149,6 +149,8 @@ def test_bad_points_end_in_one_line(folder: Path, name: str, tmp_path: Path, cap
             ["fixed_labels", "for images"],
         ),
         ("register fixed.csv moving.csv --out new --feature size", ["fixed points", "feature size"]),
+        ("register fixed.csv moving.csv --out new --model synth-3d", ["synth-3d", "points without features"]),
+        ("register fixed.csv moving.csv --out new --model none --no-optimize", ["optimize", "no model"]),
         ("register fixed.csv moving.csv --out out", ["exists already"]),
         ("apply-points fixed.csv moving.csv --out new.csv", ["fixed.csv", "displacement"]),
         ("apply-points broken.json moving.csv --out new.csv", ["broken.json", "transform.json"]),

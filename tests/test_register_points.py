@@ -13,6 +13,7 @@ from torch import Tensor
 import geogrid
 from geogrid.io import PointTable, from_arrays, read_points, to_pyg, to_pytorch3d
 from geogrid.metrics import target_registration_error
+from geogrid.models import weights_sha256
 from geogrid.optimize import PointsConfig
 from geogrid.optimize.pipeline import OptimizeConfig
 from geogrid.transforms import AffineTransform, KernelTransform, carry_points, read_transform
@@ -79,6 +80,33 @@ def test_metrics(done: geogrid.CloudRegistration) -> None:
     assert (metrics["num_fixed"], metrics["num_moving"], metrics["without_inverse"]) == (120, 120, 0)
     assert metrics["num_matched"] > 80
     assert {"seconds", "versions", "peak_memory_mb", "parameters"} <= set(metrics)
+    assert set(metrics["followed"]) == {"affine", "dense", "sparse", "network"}
+    assert metrics["parameters"]["model"] == {"name": "points-3d", "sha256": weights_sha256("points-3d")}
+
+
+@pytest.mark.parametrize(("dim", "model"), [(2, "auto"), (3, "none")])
+def test_without_a_model_the_classical_stages_stand_alone(dim: int, model: str) -> None:
+    fixed, moving = pair(dim)
+    metrics = geogrid.register(fixed, moving, model=model, config=QUICK).metrics
+    assert metrics["parameters"]["model"] is None
+    assert set(metrics["followed"]) == {"affine", "dense", "sparse"}
+
+
+def test_the_shipped_model_alone_finds_most_of_the_motion() -> None:
+    fixed, moving = pair()
+    found = geogrid.register(fixed, moving, optimize=False, config=QUICK)
+    assert found.metrics["followed"] == {"network": 1.0}
+    assert found.metrics["parameters"]["optimize"] is False
+    left = (found.transform(fixed) - truth()(fixed)).norm(dim=1).mean()
+    assert left < 0.6 * (truth()(fixed) - fixed).norm(dim=1).mean()
+
+
+def test_weights_for_images_are_refused_for_points() -> None:
+    fixed, moving = pair()
+    with refused("model synth-3d", "expected weights for 3-D points without features, got 3-D and 1"):
+        geogrid.register(fixed, moving, model="synth-3d")
+    with refused("optimize", "no model"):
+        geogrid.register(fixed, moving, model="none", optimize=False)
 
 
 def test_what_is_written(done: geogrid.CloudRegistration, tmp_path: Path) -> None:

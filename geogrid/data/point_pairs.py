@@ -26,6 +26,7 @@ class PointPairConfig:
         outliers: greatest share of points without any partner that is added to each side.
         noise: least and greatest standard deviation of the position of a point, per axis and side.
         texture: likewise, of what the true correspondences themselves deviate from a smooth motion.
+        oriented: whether shapes stand upright in their axes, as they are made; else the pair as a whole is turned at random.
         turn_degrees: least and greatest rotation about a random axis, on top of the motion.
         shift: least and greatest length of a displacement of everything, on top of the motion.
     """
@@ -40,6 +41,7 @@ class PointPairConfig:
     outliers: float = 0.1
     noise: tuple[float, float] = (0.3, 0.7)
     texture: tuple[float, float] = (0.2, 0.6)
+    oriented: bool = True
     turn_degrees: tuple[float, float] = (0.0, 0.0)
     shift: tuple[float, float] = (0.0, 0.0)
 
@@ -89,6 +91,9 @@ def random_point_pair(generator: torch.Generator, config: PointPairConfig | None
     moved = points + _motion(points, config, generator)
     moved = moved + _uniform(config.texture, generator) * torch.randn(moved.shape, generator=generator)
     moved = _carried(moved, config, generator)
+    if not config.oriented:
+        axes = _random_rotation(config.dim, generator)
+        points, moved = points @ axes, moved @ axes
     noise, kept = _uniform(config.noise, generator), _uniform(config.kept, generator)
     fixed, fixed_label = _observe(points, noise, kept, config, generator)
     moving, moving_label = _observe(moved, noise, kept, config, generator)
@@ -147,6 +152,16 @@ def _carried(points: Tensor, config: PointPairConfig, generator: torch.Generator
             torch.randn(dim, generator=generator), dim=0
         )
     return points
+
+
+def _random_rotation(dim: int, generator: torch.Generator) -> Tensor:
+    """Evenly distributed over all rotations."""
+    axes, upper = torch.linalg.qr(torch.randn(dim, dim, generator=generator))
+    axes = axes * upper.diagonal().sign()
+    flip = torch.ones(dim)
+    flip[0] = torch.linalg.det(axes).sign()
+    turned: Tensor = axes * flip
+    return turned
 
 
 def _waves(points: Tensor, width: float, generator: torch.Generator, count: int = 24) -> Tensor:

@@ -33,13 +33,14 @@ class ChosenModel:
         return self.model if device.type == "cpu" else copy.deepcopy(self.model).to(device)
 
 
-def choose_model(choice: str | Path, dim: int) -> ChosenModel | None:
-    """The trained model for images of one channel.
+def choose_model(choice: str | Path, dim: int, in_channels: int = 1) -> ChosenModel | None:
+    """The trained model for images of one channel, or for points without features.
 
     Args:
-        choice: ``auto`` (the shipped weights ``synth-2d`` or ``synth-3d``, where they are shipped), ``none``, the name of other
-            shipped weights, or a file.
-        dim: of the images, 2 or 3.
+        choice: ``auto`` (the shipped weights ``synth-2d`` or ``synth-3d`` for images, ``points-3d`` for points, where they are
+            shipped), ``none``, the name of other shipped weights, or a file.
+        dim: of the images or points, 2 or 3.
+        in_channels: 1 for images, 0 for points.
 
     Returns:
         The model, the same object for the same shipped weights; None for ``none``.
@@ -54,14 +55,15 @@ def choose_model(choice: str | Path, dim: int) -> ChosenModel | None:
     if str(choice) == "none":
         return None
     if str(choice) == "auto":
-        name = f"synth-{dim}d"
+        name = f"{'synth' if in_channels else 'points'}-{dim}d"
         return _shipped(name) if name in shipped_weights() else None
     chosen = _shipped(str(choice)) if str(choice) in shipped_weights() else _read(choice)
     config = chosen.model.config
-    if config.dim != dim or config.in_channels != 1:
+    if (config.dim, config.in_channels) != (dim, in_channels):
+        what = "images with 1 intensity per point" if in_channels else "points without features"
         raise GeogridError(
-            f"model {choice}: expected weights for {dim}-D images with 1 intensity per point, got {config.dim}-D and "
-            f"{config.in_channels}; leave it out or choose none"
+            f"model {choice}: expected weights for {dim}-D {what}, got {config.dim}-D and {config.in_channels}; leave it out "
+            "or choose none"
         )
     return chosen
 

@@ -221,7 +221,7 @@ def checks(rows: Sequence[Measured]) -> list[Check]:
 def whole(threads: int) -> str:
     """The section from a run of all cases: the classical start, the shipped weights, and SyN where it is installed."""
     settings = Settings(threads=threads)
-    programs = ["classical", *(name for name in shipped_weights() if name.endswith("3d"))]
+    programs = ["classical", *(name for name in shipped_weights() if name == "synth-3d")]
     programs += ["SyN"] if page.peer_versions(settings.peer_python) else []
     data = data_folder()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,8 @@
 """Registration of point sets without correspondences: lung keypoints, landmarks and vessel clouds.
 
-    python tests/benchmarks/points.py [--draws 3] [--voting learned,agreement] [--large 1000000]
+    python -m tests.benchmarks.points [--draws 3] [--large 1000000] [--plot] [--page docs/benchmarks.md]
 
-The real sets are found by ``GEOGRID_TEST_DATA``. Settings were chosen on synthetic pairs (decision 9), never on these.
+Each is registered in several ways: as it comes, without a model, by the model alone, and with learned votes. The real sets are found by ``GEOGRID_TEST_DATA``. Settings were chosen on synthetic pairs (decision 9), never on these.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,13 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from geogrid.data import PointPairConfig, random_point_pair  # noqa: E402
 from geogrid.data.point_shapes import random_shape  # noqa: E402
 from geogrid.errors import GeogridWarning  # noqa: E402
-from geogrid.optimize import PointsConfig, register_points  # noqa: E402
+from geogrid.models import choose_model  # noqa: E402
+from geogrid.optimize import PointRegistration, PointsConfig, register_points  # noqa: E402
 from geogrid.transforms import Transform  # noqa: E402
+from tests.benchmarks import page  # noqa: E402
 from tests.benchmarks.datasets import data_folder  # noqa: E402
 from tests.benchmarks.tables import markdown_table  # noqa: E402
 
@@ -38,6 +41,34 @@ TPS_RPM = (1.41, 3.46, 1.34, 1.24, 2.89, 1.87, 1.07, 2.22, 5.79, 1.16, 1.02, 2.9
 TPS_RPM_COPD = (3.2, 3.2, 1.9, 3.3, 3.2)
 NLST_MEAN, NLST_WORST, NLST_SECONDS, COPD_MEAN = 1.05, 1.5, 1.5, 2.5
 Case = tuple[Tensor, Tensor, Tensor, Tensor]
+Row = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How points are registered."""
+
+    config: PointsConfig = field(default_factory=PointsConfig)
+    with_model: bool = True
+    optimize: bool = True
+
+    def __call__(self, fixed: Tensor, moving: Tensor) -> PointRegistration:
+        """Registers without warnings: the support is in the tables."""
+        chosen = choose_model("auto", fixed.shape[1], in_channels=0) if self.with_model else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", GeogridWarning)
+            return register_points(
+                fixed, moving, self.config, model=None if chosen is None else chosen.model, optimize=self.optimize
+            )
+
+
+WAYS = {
+    "geogrid": Way(),
+    "without a model": Way(with_model=False),
+    "network alone": Way(optimize=False),
+    "learned votes": Way(PointsConfig(voting="learned")),
+}
+"""The first one is judged."""
 
 
 def keypoints(data: Path, case: int, draw: int) -> Case:
@@ -70,13 +101,11 @@ def volume_changes(transform: Transform, points: Tensor, step: float = 1e-3) -> 
     return torch.linalg.det(derivative), torch.linalg.svdvals(derivative)[:, 0]
 
 
-def solve(case: Case, config: PointsConfig) -> tuple[float, float, float]:
+def solve(case: Case, way: Way) -> Row:
     """Mean error at all points, match support, CPU seconds."""
     fixed, moving, places, truth = case
     began = time.process_time()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", GeogridWarning)
-        found = register_points(fixed, moving, config)
+    found = way(fixed, moving)
     seconds = time.process_time() - began
     return float((found.transform(places) - truth).norm(dim=1).mean()), found.mean_support, seconds
 
@@ -100,63 +129,83 @@ def _vtk(path: Path, count: int = 60_000) -> Tensor:
     return torch.from_numpy(np.frombuffer(content, ">f4", 3 * count, start).reshape(-1, 3).astype(np.float32))
 
 
-def _rows(cases: Iterator[list[Case]], config: PointsConfig) -> list[list[tuple[float, float, float]]]:
-    return [[solve(case, config) for case in draws] for draws in cases]
-
-
-def keypoint_table(data: Path, draws: int, voting: list[str]) -> str:
+def keypoint_table(data: Path, draws: int) -> str:
     """The NLST table."""
-    header = ["case", "before", *(f"{name}" for name in voting), "support", "CPU s", "prototype", "TPS-RPM"]
-    configs = [PointsConfig(voting=name) for name in voting]  # type: ignore[arg-type]
-    lines, means = [], [[] for _ in voting]
-    seconds = []
+    header = ["case", "before", *WAYS, "worst draw", "support", "CPU s", "prototype", "TPS-RPM"]
+    lines, means, seconds = [], [], []
     for number in range(1, 15):
         cases = [keypoints(data, number, draw) for draw in range(draws)]
-        found = [[solve(case, config) for case in cases] for config in configs]
-        errors = [statistics.mean(one[0] for one in row) for row in found]
-        for kept, error in zip(means, errors, strict=True):
-            kept.append(error)
-        support, cpu = (statistics.mean(one[k] for one in found[0]) for k in (1, 2))
-        seconds.append(cpu)
+        found = [[solve(case, way) for case in cases] for way in WAYS.values()]
+        means.append(_means(found, 0))
+        seconds.append(_means(found, 2)[0])
         before = float((cases[0][2] - cases[0][3]).norm(dim=1).mean())
+        numbers = [*means[-1], max(row[0] for row in found[0]), _means(found, 1)[0], seconds[-1]]
         anchors = f"{PROTOTYPE[number - 1]:.2f}", f"{TPS_RPM[number - 1]:.2f}"
-        lines.append([str(number), f"{before:.1f}", *(f"{e:.2f}" for e in errors), f"{support:.2f}", f"{cpu:.2f}", *anchors])
+        lines.append([str(number), f"{before:.1f}", *(f"{value:.2f}" for value in numbers), *anchors])
         print(lines[-1], file=sys.stderr, flush=True)
-    last = [f"{statistics.mean(kept):.3f}" for kept in means]
-    lines.append(["mean", "", *last, "", f"{statistics.mean(seconds):.2f}", "1.09", "2.05"])
+    overall = [statistics.mean(column) for column in zip(*means, strict=True)]
+    lines.append(
+        ["mean", "", *(f"{value:.3f}" for value in overall), "", "", f"{statistics.mean(seconds):.2f}", "1.09", "2.05"]
+    )
     checks = [
-        _check(f"mean at most {NLST_MEAN}", statistics.mean(means[0]), NLST_MEAN),
-        _check(f"none above {NLST_WORST}", max(means[0]), NLST_WORST),
+        _check(f"mean at most {NLST_MEAN}", overall[0], NLST_MEAN),
+        _check(f"none above {NLST_WORST}", max(row[0] for row in means), NLST_WORST),
         _check(f"at most {NLST_SECONDS} s a pair", max(seconds), NLST_SECONDS),
     ]
     note = f"NLST keypoints, voxels: {draws} draws of {KEPT:.0%} of each side, noise {NOISE}; mean error at all keypoints."
     return "\n\n".join([note, markdown_table(header, lines), "\n".join(checks)])
 
 
-def landmark_table(data: Path, draws: int, voting: list[str]) -> str:
+def landmark_table(data: Path, draws: int) -> str:
     """The COPD table."""
-    configs = [PointsConfig(voting=name) for name in voting]  # type: ignore[arg-type]
-    lines, means = [], [[] for _ in voting]
+    lines, means = [], []
     for number in range(1, 6):
         cases = [landmarks(data, number, draw) for draw in range(draws)]
-        found = [[solve(case, config) for case in cases] for config in configs]
-        for kept, row in zip(means, found, strict=True):
-            kept.append(statistics.mean(one[0] for one in row))
-        support = statistics.mean(one[1] for one in found[0])
-        lines.append([str(number), *(f"{kept[-1]:.2f}" for kept in means), f"{support:.2f}", f"{TPS_RPM_COPD[number - 1]}"])
-    lines.append(["mean", *(f"{statistics.mean(kept):.2f}" for kept in means), "", "3.0"])
+        found = [[solve(case, way) for case in cases] for way in WAYS.values()]
+        means.append(_means(found, 0))
+        numbers = [*means[-1], _means(found, 1)[0]]
+        lines.append([str(number), *(f"{value:.2f}" for value in numbers), f"{TPS_RPM_COPD[number - 1]}"])
+    overall = [statistics.mean(column) for column in zip(*means, strict=True)]
+    lines.append(["mean", *(f"{value:.2f}" for value in overall), "", "3.0"])
     note = f"COPD landmarks, mean TRE in mm: {draws} draws of {KEPT:.0%} of each side."
-    check = _check(f"mean at most {COPD_MEAN} mm", statistics.mean(means[0]), COPD_MEAN)
-    return "\n\n".join([note, markdown_table(["case", *voting, "support", "TPS-RPM"], lines), check])
+    check = _check(f"mean at most {COPD_MEAN} mm", overall[0], COPD_MEAN)
+    return "\n\n".join([note, markdown_table(["case", *WAYS, "support", "TPS-RPM"], lines), check])
+
+
+def synthetic_table(count: int = 20, first: int = 7000) -> str:
+    """Turned and bent clouds that no training has seen; the network alone from where the clouds are."""
+    kinds = {
+        "as the settings were chosen on": PointPairConfig(),
+        "30 % outliers": PointPairConfig(outliers=0.3),
+        "turned by 25 degrees": PointPairConfig(turn_degrees=(25.0, 25.0)),
+        "turned by 50 degrees": PointPairConfig(turn_degrees=(50.0, 50.0)),
+        "any orientation, turned by 25 degrees": PointPairConfig(oriented=False, turn_degrees=(25.0, 25.0)),
+        "twice the motion": PointPairConfig(motion=(10.0, 40.0)),
+    }
+    lines = []
+    for name, kind in kinds.items():
+        pairs = [random_point_pair(torch.Generator().manual_seed(first + number), kind) for number in range(count)]
+        cases = [(pair.fixed, pair.moving, pair.landmarks, pair.landmarks_moved) for pair in pairs]
+        before = statistics.mean(float((case[3] - case[2]).norm(dim=1).mean()) for case in cases)
+        cells = []
+        for way in WAYS.values():
+            errors = [solve(case, way)[0] for case in cases]
+            cells.append(f"{statistics.mean(errors):.2f} ({statistics.median(errors):.2f})")
+        lines.append([name, f"{before:.1f}", *cells])
+        print(lines[-1], file=sys.stderr, flush=True)
+    note = f"Synthetic clouds, `random_point_pair` with seeds from {first} on, {count} pairs each: mean (median) error in mm."
+    return "\n\n".join([note, markdown_table(["clouds", "before", *WAYS], lines)])
+
+
+def _means(found: list[list[Row]], column: int) -> list[float]:
+    return [statistics.mean(row[column] for row in rows) for rows in found]
 
 
 def vessel_table(data: Path) -> str:
     """The pair of vessel clouds."""
     fixed, moving = vessels(data)
     began = time.process_time()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", GeogridWarning)
-        found = register_points(fixed, moving)
+    found = Way()(fixed, moving)
     seconds = time.process_time() - began
     before, affine, after = (chamfer(part, moving) for part in (fixed, found.affine_start(fixed), found.transform(fixed)))
     numbers = [f"{before:.4f}", f"{affine:.4f}", f"{after:.4f}", f"{after / affine:.2f}", f"{seconds:.1f}"]
@@ -173,9 +222,7 @@ def vessel_table(data: Path) -> str:
 
 def register_halves(fixed: Tensor, moving: Tensor) -> tuple[float, float]:
     """Chamfer distances of the affine map and of the answer at points that were not shown."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", GeogridWarning)
-        found = register_points(fixed[::2], moving[::2])
+    found = Way()(fixed[::2], moving[::2])
     unseen = fixed[1::2], moving[1::2]
     affine, after = (chamfer(part, unseen[1]) for part in (found.affine_start(unseen[0]), found.transform(unseen[0])))
     return affine, after
@@ -189,46 +236,80 @@ def branches(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def large_table(largest: int) -> str:
+def large_table(largest: int, path: Path | None) -> str:
     """Time and memory against the number of points: two samples of a tree, of which one is moved."""
-    lines = []
-    for count in (largest // 16, largest // 4, largest):
+    lines, points = [], []
+    for count in (largest // 64, largest // 16, largest // 4, largest):
         draw = torch.Generator().manual_seed(0)
         fixed, other = branches(count, draw)
         truth, moving = (part + 5 * torch.sin(part.roll(1, dims=1) / 30) + 3 for part in (fixed, other))
         began = time.process_time()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", GeogridWarning)
-            found = register_points(fixed, moving)
+        found = Way()(fixed, moving)
         seconds = time.process_time() - began
         before, error = (float((part - truth).norm(dim=1).mean()) for part in (fixed, found.transform(fixed)))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        lines.append([f"{count:,}", f"{seconds:.1f}", f"{peak:.1f}", f"{before:.2f}", f"{error:.2f}"])
-    table = markdown_table(["points", "CPU s", "GB", "before", "error"], lines)
-    return "\n\n".join(["A tree of vessels, sampled anew on each side; errors in mm:", table])
+        points.append((count, seconds))
+        lines.append(
+            [f"{count:,}", f"{seconds:.1f}", f"{1e3 * seconds / count:.2f}", f"{peak:.1f}", f"{before:.2f}", f"{error:.2f}"]
+        )
+        print(lines[-1], file=sys.stderr, flush=True)
+    table = markdown_table(["points", "CPU s", "ms a point", "GB", "before", "error"], lines)
+    parts = ["A tree of vessels, sampled anew on each side; errors in mm:", table]
+    if path is not None:
+        plot(points, path)
+        parts.append(f"![CPU seconds against points](images/{path.name})")
+    return "\n\n".join(parts)
+
+
+def plot(points: list[tuple[int, float]], path: Path) -> None:
+    """CPU seconds against points, beside a line through the origin and the largest cloud."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    counts, seconds = zip(*points, strict=True)
+    figure, axes = pyplot.subplots(figsize=(5, 3.4), layout="constrained")
+    axes.plot(counts, seconds, "o-", label="register_points")
+    axes.plot(counts, [seconds[-1] * n / counts[-1] for n in counts], ":", color="gray", label="linear")
+    axes.set(xscale="log", yscale="log", xlabel="points on each side", ylabel="CPU seconds", title="Two samples of one tree")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
 
 
 def _check(demand: str, found: float, most: float) -> str:
     return f"* {demand}: {found:.3g}, {'met' if found <= most else '**not met**'}"
 
 
-def section(draws: int = 3, voting: str = "learned,agreement,none", large: int = 0) -> str:
+def section(draws: int = 3, large: int = 0, path: Path | None = None) -> str:
     """All tables of the page."""
-    data, names = data_folder(), voting.split(",")
+    data, chosen = data_folder(), choose_model("auto", 3, in_channels=0)
     parts = [f"## {TITLE}"]
+    if chosen is not None:
+        parts.append(f"Model `{chosen.name}`, SHA-256 `{chosen.sha256[:12]}`. CPU seconds of one thread.")
     if data is not None:
-        parts += [keypoint_table(data, draws, names), landmark_table(data, draws, names), vessel_table(data)]
-    return "\n\n".join([*parts, large_table(large)] if large else parts)
+        parts += [keypoint_table(data, draws), landmark_table(data, draws), vessel_table(data)]
+    parts.append(synthetic_table())
+    return "\n\n".join([*parts, large_table(large, path)] if large else parts)
 
 
 def main() -> None:
-    """Prints the section."""
+    """Prints the section, and writes it into a page."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--draws", type=int, default=3)
-    options.add_argument("--voting", default="learned,agreement,none", help="the first one is judged")
     options.add_argument("--large", type=int, default=0, help="points of the largest cloud; 0: none")
+    options.add_argument(
+        "--plot", type=Path, nargs="?", const=ROOT / "docs/images/points_cost.png", help="picture of the cost of large clouds"
+    )
+    options.add_argument("--page", type=Path, help="page whose section is written anew")
     chosen = options.parse_args()
-    print(section(chosen.draws, chosen.voting, chosen.large))
+    torch.set_num_threads(1)
+    found = section(chosen.draws, chosen.large, chosen.plot)
+    print(found)
+    if chosen.page:
+        dated = page.dated(found, page.machine({}, 1))
+        chosen.page.write_text(page.updated(chosen.page.read_text(), [dated]))
 
 
 if __name__ == "__main__":

@@ -55,6 +55,19 @@ def test_turns_and_shifts_are_as_large_as_asked_and_change_nothing_else(dim):
     assert float((turned.landmarks_moved - turned.landmarks).mean(0).norm()) == pytest.approx(7, abs=1e-3)
 
 
+@pytest.mark.parametrize("dim", [2, 3])
+def test_a_pair_that_is_not_oriented_is_turned_as_a_whole(dim):
+    exact = {"noise": (0.0, 0.0), "kept": (1.0, 1.0), "outliers": 0.0}
+    upright, turned = (draw(dim=dim, oriented=oriented, **exact) for oriented in (True, False))
+    for name in ("landmarks", "landmarks_moved"):
+        first, second = getattr(upright, name), getattr(turned, name)
+        torch.testing.assert_close(torch.pdist(first), torch.pdist(second), atol=1e-2, rtol=0)
+    turn = torch.linalg.lstsq(upright.landmarks, turned.landmarks).solution
+    torch.testing.assert_close(turn.T @ turn, torch.eye(dim), atol=1e-3, rtol=0)
+    assert float(torch.linalg.det(turn)) == pytest.approx(1, abs=1e-3)
+    assert float((turn - torch.eye(dim)).abs().max()) > 0.1
+
+
 def test_no_moving_point_is_the_partner_of_two():
     partner = draw().partner
     used = partner[partner >= 0]

@@ -65,8 +65,8 @@ class Fusion:
     fit: SmoothFit
     config: PointsConfig
 
-    def __call__(self, proposals: Sequence[Tensor]) -> Tensor:
-        """The coefficients of the fused map.
+    def __call__(self, proposals: Sequence[Tensor]) -> tuple[Tensor, list[float]]:
+        """The coefficients of the fused map, and by what share of the points each proposal was followed.
 
         Args:
             proposals: coefficients of one or more maps.
@@ -78,7 +78,8 @@ class Fusion:
             torch.stack(parts)[best, rows] for parts in zip(*((v.target, v.weight) for v in verdicts), strict=True)
         )
         fused = self._verdict(self._through(target, weight))
-        return self._through(fused.target, fused.weight)
+        followed = torch.bincount(best, minlength=len(proposals)).double() / len(best)
+        return self._through(fused.target, fused.weight), followed.tolist()
 
     def _verdict(self, theta: Tensor) -> Verdict:
         """After all rounds of votes, with a fit between one and the next."""

@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from geogrid.errors import GeogridWarning
+from geogrid.errors import GeogridError, GeogridWarning
+from geogrid.models import GeoReg
 from geogrid.optimize.history import HistoryEntry
 from geogrid.optimize.points.checks import check_clouds, check_correspondences, check_features, unit_factor
 from geogrid.optimize.points.cloud import OrderedCloud
 from geogrid.optimize.points.config import PointsConfig
+from geogrid.optimize.points.matches import Matches
+from geogrid.optimize.points.network import FEWEST, check_model
 from geogrid.optimize.points.pins import Pins
 from geogrid.optimize.points.stages import Stages
 from geogrid.optimize.threads import threads_for
@@ -29,7 +32,10 @@ class PointRegistration:
         matches: ``(num_fixed,)`` int64 row of the moving point that is the partner, -1 where none is likelier than not.
         confidence: ``(num_fixed,)`` in [0, 1], probability of the best candidate.
         history: the loss along the way, comparable within a stage.
-        affine_start: what the affine stage found, on which the deformation was built.
+        affine_start: what the affine stage found, on which the deformation was built; the affine part of a model's map where
+            that is the answer.
+        followed: by what share of the points each proposal was followed: ``affine``, ``dense`` and ``sparse`` are the maps of
+            the stages, ``network`` is the model's.
     """
 
     transform: KernelTransform
@@ -38,6 +44,7 @@ class PointRegistration:
     confidence: Tensor
     history: list[HistoryEntry]
     affine_start: AffineTransform
+    followed: dict[str, float]
 
     @property
     def mean_support(self) -> float:
@@ -51,6 +58,8 @@ def register_points(
     config: PointsConfig | None = None,
     features: tuple[Tensor, Tensor] | None = None,
     correspondences: Tensor | None = None,
+    model: GeoReg | None = None,
+    optimize: bool = True,
 ) -> PointRegistration:
     r"""Registers two point sets that have no correspondences, coarse to fine.
 
@@ -62,7 +71,8 @@ def register_points(
     on subsets of both clouds and then among near neighbours of all points. Last, the neighbours of each fixed point vote
     among its candidates by how well their displacements agree: about the maps of all stages, for where the last one has bent
     itself to wrong neighbours an earlier one may still be right. Nothing is random: the same clouds in any order give the same
-    map, and a rigid motion of both worlds moves the map along, up to rounding.
+    map, and a rigid motion of both worlds moves the map along, up to rounding (a model's proposal, which knows the axes of the
+    world, aside).
 
     Args:
         fixed: ``(num_fixed, dim)`` points, dim 2 or 3, finite, in mm (any unit will do, the same for both).
@@ -72,12 +82,15 @@ def register_points(
             radius, ...), on the same scale on both sides.
         correspondences: ``(num_pairs, 2)`` int64 rows of fixed and of moving points that are known to be partners; they draw
             the map, and the detail of dense clouds does not know them.
+        model: trained on clouds without features, whose map is one more proposal where votes are taken.
+        optimize: False gives the map of the model alone, in one look.
 
     Returns:
         The transform, matches and how much supports them.
 
     Raises:
-        GeogridError: for clouds that are empty, not finite, of different dimensions or of sizes that no unit explains.
+        GeogridError: for clouds that are empty, not finite, of different dimensions or of sizes that no unit explains; for a
+            model of other points.
 
     Warns:
         GeogridWarning: when the mean match support is below ``config.low_support``; when the clouds seem to be in different
@@ -97,12 +110,13 @@ def register_points(
     check_clouds(fixed, moving)
     check_features(features, fixed, moving)
     check_correspondences(correspondences, fixed, moving)
+    check_model(model, fixed.shape[1])
     scaled = _scaled(features)
     fixed_cloud, moving_cloud = OrderedCloud.of(fixed, scaled[0]), OrderedCloud.of(moving, scaled[1])
     scale = unit_factor(fixed_cloud, moving_cloud)
     moving_cloud = moving_cloud.centred(torch.zeros_like(moving_cloud.middle), 1 / scale)
     with threads_for(len(fixed) + len(moving)):
-        found = _register(fixed_cloud, moving_cloud, config, fixed, correspondences)
+        found = _register(fixed_cloud, moving_cloud, config, fixed, correspondences, model, optimize)
     if scale != 1:
         found = _in_unit(found, scale)
     if found.mean_support < config.low_support:
@@ -123,35 +137,77 @@ def _in_unit(found: PointRegistration, scale: float) -> PointRegistration:
 
 
 def _register(
-    fixed: OrderedCloud, moving: OrderedCloud, config: PointsConfig, like: Tensor, pairs: Tensor | None
+    fixed: OrderedCloud,
+    moving: OrderedCloud,
+    config: PointsConfig,
+    like: Tensor,
+    pairs: Tensor | None,
+    model: GeoReg | None,
+    optimize: bool,
 ) -> PointRegistration:
     unit = fixed.radius or moving.radius or 1.0
     middle = fixed.middle
     fixed, moving = fixed.centred(middle, unit), moving.centred(middle, unit)
     spacing = (fixed.spacing() + moving.spacing()) / 2
     stages = Stages(fixed, moving, spacing or 0.1, config, Pins.of(fixed, moving, pairs, spacing or 0.1))
+    found = _optimized(stages, model) if optimize else _alone(stages, model)
+    rows, confidence = found.matches.best()
+    original = torch.where(rows >= 0, moving.order[rows], -1)
+    back = fixed.order.argsort()
+    support = found.matches.support.clamp_max(1).to(like.dtype)
+    per_point = (support[back], original[back], confidence.to(like.dtype)[back])
+    transform, start = (part.scaled(unit).shifted(middle) for part in (found.transform, found.start))
+    support, partner, sure = (part.to(like.device) for part in per_point)
+    return PointRegistration(transform.to(like.device), support, partner, sure, stages.history, start.affine, found.followed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """An answer in units of the fixed cloud's radius, its points in their order of distance."""
+
+    transform: KernelTransform
+    start: KernelTransform
+    matches: Matches
+    followed: dict[str, float]
+
+
+def _alone(stages: Stages, model: GeoReg | None) -> _Found:
+    """The model's answer; without a model, or for a handful of points, there is none."""
+    num = min(len(stages.fixed), len(stages.moving))
+    if model is None or num < FEWEST:
+        raise GeogridError(
+            f"optimize: without an optimisation the answer is a model's, expected one and at least {FEWEST} points, got "
+            f"{'no model' if model is None else f'{num} points'}; leave optimize at its default, or name a model"
+        )
+    theta = stages.learned(model)
+    found = stages.fit.transform(theta)
+    start = replace(found, coefficients=torch.zeros_like(found.coefficients))
+    return _Found(found, start, stages.near(found) if stages.is_dense else stages.vote(theta)[1], {"network": 1.0})
+
+
+def _optimized(stages: Stages, model: GeoReg | None) -> _Found:
+    """Annealing, votes about the maps of all stages and the model's, and what follows."""
+    config, fit, sizes = stages.config, stages.fit, (len(stages.fixed), len(stages.moving))
     affine = stages.affine()
-    fit, maps = stages.deform(affine)
-    theta = maps[-1]
-    matches = None
+    maps = stages.deform(affine)
+    theta, matches, followed = maps["sparse"], None, {"sparse": 1.0}
     if config.voting != "none" and not stages.is_dense:
-        voted, votes = stages.vote(fit, stages.fuse(fit, maps))
+        if config.fusion_rounds:
+            learned = {"network": stages.learned(model)} if model is not None and min(sizes) >= FEWEST else {}
+            theta, followed = stages.fuse(maps | learned)
+        theta, votes = stages.vote(theta)
         if float(votes.support.mean()) >= config.low_support:
-            theta, matches = voted, votes
+            matches = votes
+        else:
+            theta, followed = maps["sparse"], {"sparse": 1.0}
     if not stages.is_dense:
-        theta = stages.finish(fit, stages.settle(fit, theta))
+        theta = stages.finish(stages.settle(theta))
     found = fit.transform(theta)
     if matches is None:
         found = stages.fine(found)
-    if matches is None or max(len(fixed), len(moving)) > config.sparse_points:
+    if matches is None or max(sizes) > config.sparse_points:
         matches = stages.near(found)
-    rows, confidence = matches.best()
-    original = torch.where(rows >= 0, moving.order[rows], -1)
-    back = fixed.order.argsort()
-    per_point = (matches.support.clamp_max(1).to(like.dtype)[back], original[back], confidence.to(like.dtype)[back])
-    transform, start = (part.scaled(unit).shifted(middle) for part in (found, fit.transform(fit.affine_only(affine))))
-    support, partner, sure = (part.to(like.device) for part in per_point)
-    return PointRegistration(transform.to(like.device), support, partner, sure, stages.history, start.affine)
+    return _Found(found, fit.transform(fit.affine_only(affine)), matches, followed)
 
 
 def _scaled(features: tuple[Tensor, Tensor] | None) -> tuple[Tensor | None, Tensor | None]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from geogrid.models import load_vote_scorer
+from geogrid.models import GeoReg, load_vote_scorer
 from geogrid.optimize.history import HistoryEntry
 from geogrid.optimize.points.agreement import vote_by_agreement
 from geogrid.optimize.points.anneal import anneal, falling
@@ -23,6 +23,7 @@ from geogrid.optimize.points.fit import SmoothFit
 from geogrid.optimize.points.fusion import Fusion
 from geogrid.optimize.points.learned import vote_by_scorer
 from geogrid.optimize.points.matches import Matches
+from geogrid.optimize.points.network import network_map
 from geogrid.optimize.points.pins import WORTH, Pins
 from geogrid.transforms import KernelTransform
 
@@ -82,52 +83,61 @@ class Stages:
         self.history.extend(history)
         return theta
 
-    def deform(self, affine: Tensor) -> tuple[SmoothFit, list[Tensor]]:
-        """Dense and then sparse EM over a smooth displacement: the map at the start, after the one and after the other."""
+    @cached_property
+    def fit(self) -> SmoothFit:
+        """What smooth maps are fitted with."""
         config = self.config
         centers = self.fixed.spread_points(config.control_points)
-        fit = SmoothFit(centers, config.widths, config.amplitudes, self.pins)
-        maps = [fit.affine_only(affine)]
+        return SmoothFit(centers, config.widths, config.amplitudes, self.pins)
+
+    def deform(self, affine: Tensor) -> dict[str, Tensor]:
+        """Dense and then sparse EM over a smooth displacement: the map at the start, after the one and after the other."""
+        config, fit = self.config, self.fit
+        maps = {"affine": fit.affine_only(affine)}
         dense = self._assigner(config.dense_points)
         coarser = self._coarser(config.dense_points)
         sigmas = falling(config.dense_sigma[0], config.dense_sigma[1] * self.spacing * coarser, config.dense_steps)
-        theta, history = anneal("dense", 1, dense, fit, maps[-1], sigmas)
-        maps.append(theta)
+        maps["dense"], history = anneal("dense", 1, dense, fit, maps["affine"], sigmas)
         self.history.extend(history)
         unit = self.spacing * self._thinned(config.sparse_points)
         sigmas = [sigma * unit for sigma in falling(*config.sparse_sigma, config.sparse_steps)]
-        theta, history = anneal("sparse", 0, self._last, fit, maps[-1], sigmas)
+        maps["sparse"], history = anneal("sparse", 0, self._last, fit, maps["dense"], sigmas)
         self.history.extend(history)
-        return fit, [*maps, theta]
+        return maps
 
-    def fuse(self, fit: SmoothFit, maps: Sequence[Tensor]) -> Tensor:
-        """One map of several, the last of them the most refined; see :class:`Fusion`."""
+    def learned(self, model: GeoReg) -> Tensor:
+        """The map that a trained model gives."""
+        num = self.config.sparse_points
+        fixed, moving = self.fixed.subset(num), self.moving.subset(num)
+        return network_map(model, fixed, moving, self.spacing * self._thinned(num), self.fit)
+
+    def fuse(self, maps: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        """One map of several, and by what share of the points each was followed; see :class:`Fusion`."""
         config = self.config
-        if config.fusion_rounds == 0:
-            return maps[-1]
         fixed, moving = self.fixed.subset(config.sparse_points), self.moving.subset(config.sparse_points)
-        return Fusion(fixed, moving, self.spacing, fit, config)(maps)
+        theta, followed = Fusion(fixed, moving, self.spacing, self.fit, config)(list(maps.values()))
+        return theta, dict(zip(maps, followed, strict=True))
 
-    def vote(self, fit: SmoothFit, theta: Tensor) -> tuple[Tensor, Matches]:
+    def vote(self, theta: Tensor) -> tuple[Tensor, Matches]:
         """Lets neighbours vote on the matches and fits the map to what they chose."""
         config = self.config
         fixed, moving = self.fixed.subset(config.sparse_points), self.moving.subset(config.sparse_points)
-        place = fixed.points + fit.basis(fixed.points) @ theta
+        place = fixed.points + self.fit.basis(fixed.points) @ theta
         ballot = Ballot.of(fixed, place, moving, self.spacing, config)
         matches = Matches(ballot.candidates, self._shares(ballot).double())
-        return self._refit(fit, theta, fixed, matches.target(moving.points), matches.support), matches
+        return self._refit(theta, fixed, matches.target(moving.points), matches.support), matches
 
-    def settle(self, fit: SmoothFit, theta: Tensor) -> Tensor:
+    def settle(self, theta: Tensor) -> Tensor:
         """A few EM steps at the last standard deviation."""
-        theta, history = anneal("settle", 0, self._last, fit, theta, [self._sigma] * self.config.settle_steps)
+        theta, history = anneal("settle", 0, self._last, self.fit, theta, [self._sigma] * self.config.settle_steps)
         self.history.extend(history)
         return theta
 
-    def finish(self, fit: SmoothFit, theta: Tensor) -> Tensor:
+    def finish(self, theta: Tensor) -> Tensor:
         """The fit to the last assignment, whose noise and stiffness the matches choose."""
         fixed = self._last.fixed
-        found = self._last(fixed.points + fit.basis(fixed.points) @ theta, self._sigma)
-        return self._refit(fit, theta, fixed, found.target, found.weight)
+        found = self._last(fixed.points + self.fit.basis(fixed.points) @ theta, self._sigma)
+        return self._refit(theta, fixed, found.target, found.weight)
 
     @property
     def is_dense(self) -> bool:
@@ -175,9 +185,10 @@ class Stages:
             return vote_by_agreement(ballot, self.config.passes)
         return vote_by_scorer(ballot, load_vote_scorer(), self.config.passes)[-1]
 
-    def _refit(self, fit: SmoothFit, theta: Tensor, fixed: OrderedCloud, target: Tensor, weight: Tensor) -> Tensor:
+    def _refit(self, theta: Tensor, fixed: OrderedCloud, target: Tensor, weight: Tensor) -> Tensor:
         if float(weight.sum()) < FEWEST:
             return theta
+        fit = self.fit
         rows = fit.pinned(fit.basis(fixed.points), target - fixed.points, weight, WORTH)
         return evidence_fit(fit, *rows, NOISES * self.spacing).theta
 

@@ -49,17 +49,18 @@ def test_each_point_follows_the_proposal_that_is_right_about_it(dim: int):
     for proposal in (left, right):
         assert float((error(fusion, proposal, truth)[far] > 1).double().mean()) == pytest.approx(0.5, abs=0.1)
         if dim == 2:  # in 3-D the sure half carries the other along
-            assert float((error(fusion, fusion([proposal]), truth)[far] > 1).double().mean()) > 0.1
+            assert float((error(fusion, fusion([proposal])[0], truth)[far] > 1).double().mean()) > 0.1
     for both in ([left, right], [right, left]):
-        assert float(error(fusion, fusion(both), truth)[far].max()) < 0.5
+        assert float(error(fusion, fusion(both)[0], truth)[far].max()) < 0.5
 
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_a_right_map_stays_right_beside_a_wrong_one(dim: int):
     fusion, truth = problem(dim)
     right, wrong = fitted(fusion, truth), fitted(fusion, truth + 3 * fusion.spacing)
-    assert float(error(fusion, fusion([right]), truth).mean()) < 0.1
-    torch.testing.assert_close(fusion([wrong, right]), fusion([right]), rtol=0.05, atol=0.05)
+    assert float(error(fusion, fusion([right])[0], truth).mean()) < 0.1
+    assert fusion([wrong, right])[1] == pytest.approx([0.0, 1.0], abs=0.02)
+    torch.testing.assert_close(fusion([wrong, right])[0], fusion([right])[0], rtol=0.05, atol=0.05)
 
 
 def test_no_rounds_leave_the_last_map_alone():
