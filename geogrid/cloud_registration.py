@@ -139,7 +139,7 @@ def register_clouds(
         model: a trained model whose map is one more proposal that points may follow: ``auto`` (the shipped ``points-3d``, in
             3-D), the name of shipped weights or a file of weights, or ``none``. Dense clouds, which share no points, do not
             ask it.
-        optimize: False gives the map of the model alone, in one look.
+        optimize: False gives the answer of the model alone: one look, and votes about what it saw.
         seed: recorded; the optimisation draws nothing.
         progress: called with a message and the fraction of the work that is done.
         config: settings of the optimisation.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -83,7 +84,7 @@ def register_points(
         correspondences: ``(num_pairs, 2)`` int64 rows of fixed and of moving points that are known to be partners; they draw
             the map, and the detail of dense clouds does not know them.
         model: trained on clouds without features, whose map is one more proposal where votes are taken.
-        optimize: False gives the map of the model alone, in one look.
+        optimize: False gives the answer of the model alone: one look, and votes about what it saw.
 
     Returns:
         The transform, matches and how much supports them.
@@ -179,10 +180,23 @@ def _alone(stages: Stages, model: GeoReg | None) -> _Found:
             f"optimize: without an optimisation the answer is a model's, expected one and at least {FEWEST} points, got "
             f"{'no model' if model is None else f'{num} points'}; leave optimize at its default, or name a model"
         )
-    theta = stages.learned(model)
+    maps = {"network": stages.learned(model)}
+    theta, matches, _ = _voted(stages, maps)
     found = stages.fit.transform(theta)
     start = replace(found, coefficients=torch.zeros_like(found.coefficients))
-    return _Found(found, start, stages.near(found) if stages.is_dense else stages.vote(theta)[1], {"network": 1.0})
+    return _Found(found, start, _all_matches(stages, found, matches), {"network": 1.0})
+
+
+def _voted(stages: Stages, maps: Mapping[str, Tensor]) -> tuple[Tensor, Matches | None, dict[str, float]]:
+    """The map that votes make of several, the matches, and what was followed; the last map where votes find no support."""
+    config, last = stages.config, list(maps)[-1]
+    if config.voting == "none" or stages.is_dense:
+        return maps[last], None, {last: 1.0}
+    theta, followed = stages.fuse(maps) if config.fusion_rounds else (maps[last], {last: 1.0})
+    theta, votes = stages.vote(theta)
+    if float(votes.support.mean()) >= config.low_support:
+        return theta, votes, followed
+    return maps[last], None, {last: 1.0}
 
 
 def _optimized(stages: Stages, model: GeoReg | None) -> _Found:
@@ -190,24 +204,21 @@ def _optimized(stages: Stages, model: GeoReg | None) -> _Found:
     config, fit, sizes = stages.config, stages.fit, (len(stages.fixed), len(stages.moving))
     affine = stages.affine()
     maps = stages.deform(affine)
-    theta, matches, followed = maps["sparse"], None, {"sparse": 1.0}
-    if config.voting != "none" and not stages.is_dense:
-        if config.fusion_rounds:
-            learned = {"network": stages.learned(model)} if model is not None and min(sizes) >= FEWEST else {}
-            theta, followed = stages.fuse(maps | learned)
-        theta, votes = stages.vote(theta)
-        if float(votes.support.mean()) >= config.low_support:
-            matches = votes
-        else:
-            theta, followed = maps["sparse"], {"sparse": 1.0}
+    if model is not None and min(sizes) >= FEWEST and config.fusion_rounds and not stages.is_dense:
+        maps = {"network": stages.learned(model)} | maps
+    theta, matches, followed = _voted(stages, maps)
     if not stages.is_dense:
         theta = stages.finish(stages.settle(theta))
     found = fit.transform(theta)
     if matches is None:
         found = stages.fine(found)
-    if matches is None or max(sizes) > config.sparse_points:
-        matches = stages.near(found)
-    return _Found(found, fit.transform(fit.affine_only(affine)), matches, followed)
+    return _Found(found, fit.transform(fit.affine_only(affine)), _all_matches(stages, found, matches), followed)
+
+
+def _all_matches(stages: Stages, found: KernelTransform, voted: Matches | None) -> Matches:
+    """What was voted, or matches by distance where there were no votes or only a part of the points took part."""
+    some = max(len(stages.fixed), len(stages.moving)) > stages.config.sparse_points
+    return stages.near(found) if voted is None or some else voted
 
 
 def _scaled(features: tuple[Tensor, Tensor] | None) -> tuple[Tensor | None, Tensor | None]:
