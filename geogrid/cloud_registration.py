@@ -170,8 +170,13 @@ def register_clouds(
     carried = carry_points(solution.transform, tables[1].points, inverse=True)
     metrics = _evaluate(*tables, solution, landmarks) | {"without_inverse": carried.num_outside, "seconds": round(seconds, 3)}
     metrics |= machine(torch.device("cpu")) | {
-        "parameters": {"coordinates": coordinates, "features": list(features), "seed": seed}
-        | {"model": None if chosen is None else {"name": chosen.name, "sha256": chosen.sha256}, "optimize": optimize},
+        "parameters": {
+            "coordinates": coordinates,
+            "features": list(features),
+            "seed": seed,
+            "optimize": optimize,
+            "model": None if chosen is None else chosen.stated,
+        },
         "num_correspondences": 0 if pairs is None else len(pairs),
         "followed": {name: round(share, 4) for name, share in solution.followed.items()},
     }

@@ -268,7 +268,7 @@ def register(
     seconds = perf_counter() - began
     parameters = {
         "affine": affine, "similarity": similarity, "start": solution.start, "start_losses": solution.losses,
-        "optimize": optimize, "model": None if chosen is None else {"name": chosen.name, "sha256": chosen.sha256},
+        "optimize": optimize, "model": None if chosen is None else chosen.stated,
         "resolution_mm": config.scale, "seed": seed, "nan_outside": nan_outside, "coordinates": coordinates,
         "intensity": intensity,
         "levels": len({step.level for step in solution.trajectory.steps}),

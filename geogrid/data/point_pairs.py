@@ -139,14 +139,13 @@ def _motion(points: Tensor, config: PointPairConfig, generator: torch.Generator)
 
 def _carried(points: Tensor, config: PointPairConfig, generator: torch.Generator) -> Tensor:
     """Turned about their middle and shifted; where there is nothing to do nothing is drawn."""
-    dim, middle = points.shape[1], points.mean(0)
+    dim = points.shape[1]
     if config.turn_degrees[1]:
         angle = math.radians(_uniform(config.turn_degrees, generator))
         first, second = torch.linalg.qr(torch.randn(dim, 2, generator=generator)).Q.T
-        along, across = (points - middle) @ first, (points - middle) @ second
-        inside = along * (math.cos(angle) - 1) - across * math.sin(angle)
-        aside = along * math.sin(angle) + across * (math.cos(angle) - 1)
-        points = points + inside[:, None] * first + aside[:, None] * second
+        skew = angle * (torch.outer(second, first) - torch.outer(first, second))
+        middle = points.mean(0)
+        points = middle + (points - middle) @ torch.linalg.matrix_exp(skew).T
     if config.shift[1]:
         points = points + _uniform(config.shift, generator) * torch.nn.functional.normalize(
             torch.randn(dim, generator=generator), dim=0

@@ -28,6 +28,11 @@ class ChosenModel:
     name: str
     sha256: str
 
+    @property
+    def stated(self) -> dict[str, str]:
+        """What ``metrics.json`` says of it."""
+        return {"name": self.name, "sha256": self.sha256}
+
     def on(self, device: torch.device) -> GeoReg:
         """The model itself on the CPU, a copy elsewhere."""
         return self.model if device.type == "cpu" else copy.deepcopy(self.model).to(device)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from geogrid.data import PairBatch, PointPairConfig, random_point_pair
 from geogrid.errors import GeogridError
 from geogrid.graph import point_spacing
-from geogrid.spatial import PointCloud
+from geogrid.optimize.points.network import counted_cloud
 from geogrid.training.draws import generator_of, shuffled_place
 
 
@@ -54,9 +51,5 @@ class CloudPairs:
         kind = kinds[shuffled_place(number, len(kinds), self.seed)]
         pair = random_point_pair(generator_of(self.seed, 0, number), kind)
         spacing = (point_spacing(pair.fixed) + point_spacing(pair.moving)) / 2
-        fixed, moving = (_counted(points / spacing) for points in (pair.fixed, pair.moving))
+        fixed, moving = (counted_cloud(points / spacing) for points in (pair.fixed, pair.moving))
         return PairBatch(fixed, moving, displacement=pair.displacement / spacing)
-
-
-def _counted(points: Tensor) -> PointCloud:
-    return PointCloud.from_points(points, torch.ones_like(points[:, 0]))

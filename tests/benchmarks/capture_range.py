@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 import geogrid
 from geogrid.io import read_displacement
 from geogrid.metrics import content_mask, folding_percent
-from geogrid.models import load_weights, shipped_weights
+from geogrid.models import load_weights
 from geogrid.optimize import register_affine, register_learned
 from geogrid.spatial import scale_intensities
 from geogrid.spatial.intensity import on_dark_background
@@ -221,7 +221,7 @@ def checks(rows: Sequence[Measured]) -> list[Check]:
 def whole(threads: int) -> str:
     """The section from a run of all cases: the classical start, the shipped weights, and SyN where it is installed."""
     settings = Settings(threads=threads)
-    programs = ["classical", *(name for name in shipped_weights() if name == "synth-3d")]
+    programs = ["classical", "synth-3d"]
     programs += ["SyN"] if page.peer_versions(settings.peer_python) else []
     data = data_folder()
     with tempfile.TemporaryDirectory() as folder:

@@ -45,12 +45,13 @@ def network_map(model: GeoReg, fixed: OrderedCloud, moving: OrderedCloud, spacin
         spacing: of both on average.
         fit: what the map is fitted with.
     """
-    trajectory = model(*(_counted(cloud.points / spacing) for cloud in (fixed, moving)), scale=SCALE)
+    trajectory = model(*(counted_cloud(cloud.points / spacing) for cloud in (fixed, moving)), scale=SCALE)
     step = trajectory.last
     points, displacement = (part.double() * spacing for part in (step.points.pos, step.displacement))
     precision = torch.full((len(points),), (NOISE * spacing) ** -2, dtype=torch.float64)
     return fit.solve(fit.basis(points), displacement, precision)
 
 
-def _counted(points: Tensor) -> PointCloud:
+def counted_cloud(points: Tensor) -> PointCloud:
+    """Points in units of their spacing as a model sees them: without features, every one counts 1."""
     return PointCloud.from_points(points.float(), torch.ones(len(points)))

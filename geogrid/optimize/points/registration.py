@@ -190,7 +190,7 @@ def _alone(stages: Stages, model: GeoReg | None) -> _Found:
 def _voted(stages: Stages, maps: Mapping[str, Tensor]) -> tuple[Tensor, Matches | None, dict[str, float]]:
     """The map that votes make of several, the matches, and what was followed; the last map where votes find no support."""
     config, last = stages.config, list(maps)[-1]
-    if config.voting == "none" or stages.is_dense:
+    if not stages.takes_votes:
         return maps[last], None, {last: 1.0}
     theta, followed = stages.fuse(maps) if config.fusion_rounds else (maps[last], {last: 1.0})
     theta, votes = stages.vote(theta)
@@ -204,7 +204,7 @@ def _optimized(stages: Stages, model: GeoReg | None) -> _Found:
     config, fit, sizes = stages.config, stages.fit, (len(stages.fixed), len(stages.moving))
     affine = stages.affine()
     maps = stages.deform(affine)
-    if model is not None and min(sizes) >= FEWEST and config.fusion_rounds and not stages.is_dense:
+    if model is not None and min(sizes) >= FEWEST and config.fusion_rounds and stages.takes_votes:
         maps = {"network": stages.learned(model)} | maps
     theta, matches, followed = _voted(stages, maps)
     if not stages.is_dense:

@@ -107,25 +107,21 @@ class Stages:
 
     def learned(self, model: GeoReg) -> Tensor:
         """The map that a trained model gives."""
-        num = self.config.sparse_points
-        fixed, moving = self.fixed.subset(num), self.moving.subset(num)
-        return network_map(model, fixed, moving, self.spacing * self._thinned(num), self.fit)
+        seen, spacing = self._last, self.spacing * self._thinned(self.config.sparse_points)
+        return network_map(model, seen.fixed, seen.moving, spacing, self.fit)
 
     def fuse(self, maps: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         """One map of several, and by what share of the points each was followed; see :class:`Fusion`."""
-        config = self.config
-        fixed, moving = self.fixed.subset(config.sparse_points), self.moving.subset(config.sparse_points)
-        theta, followed = Fusion(fixed, moving, self.spacing, self.fit, config)(list(maps.values()))
+        fusion = Fusion(self._last.fixed, self._last.moving, self.spacing, self.fit, self.config)
+        theta, followed = fusion(list(maps.values()))
         return theta, dict(zip(maps, followed, strict=True))
 
     def vote(self, theta: Tensor) -> tuple[Tensor, Matches]:
         """Lets neighbours vote on the matches and fits the map to what they chose."""
-        config = self.config
-        fixed, moving = self.fixed.subset(config.sparse_points), self.moving.subset(config.sparse_points)
-        place = fixed.points + self.fit.basis(fixed.points) @ theta
-        ballot = Ballot.of(fixed, place, moving, self.spacing, config)
+        seen = self._last
+        ballot = Ballot.of(seen.fixed, self._place(theta), seen.moving, self.spacing, self.config)
         matches = Matches(ballot.candidates, self._shares(ballot).double())
-        return self._refit(theta, fixed, matches.target(moving.points), matches.support), matches
+        return self._refit(theta, matches.target(seen.moving.points), matches.support), matches
 
     def settle(self, theta: Tensor) -> Tensor:
         """A few EM steps at the last standard deviation."""
@@ -135,9 +131,13 @@ class Stages:
 
     def finish(self, theta: Tensor) -> Tensor:
         """The fit to the last assignment, whose noise and stiffness the matches choose."""
-        fixed = self._last.fixed
-        found = self._last(fixed.points + self.fit.basis(fixed.points) @ theta, self._sigma)
-        return self._refit(theta, fixed, found.target, found.weight)
+        found = self._last(self._place(theta), self._sigma)
+        return self._refit(theta, found.target, found.weight)
+
+    @property
+    def takes_votes(self) -> bool:
+        """Whether neighbours vote on the matches."""
+        return self.config.voting != "none" and not self.is_dense
 
     @property
     def is_dense(self) -> bool:
@@ -185,12 +185,18 @@ class Stages:
             return vote_by_agreement(ballot, self.config.passes)
         return vote_by_scorer(ballot, load_vote_scorer(), self.config.passes)[-1]
 
-    def _refit(self, theta: Tensor, fixed: OrderedCloud, target: Tensor, weight: Tensor) -> Tensor:
+    @cached_property
+    def _basis(self) -> Tensor:
+        return self.fit.basis(self._last.fixed.points)
+
+    def _place(self, theta: Tensor) -> Tensor:
+        return self._last.fixed.points + self._basis @ theta
+
+    def _refit(self, theta: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         if float(weight.sum()) < FEWEST:
             return theta
-        fit = self.fit
-        rows = fit.pinned(fit.basis(fixed.points), target - fixed.points, weight, WORTH)
-        return evidence_fit(fit, *rows, NOISES * self.spacing).theta
+        rows = self.fit.pinned(self._basis, target - self._last.fixed.points, weight, WORTH)
+        return evidence_fit(self.fit, *rows, NOISES * self.spacing).theta
 
     def _assigner(self, num: int, neighbors: int | None = None) -> Assigner:
         most = num if neighbors else 2 * num

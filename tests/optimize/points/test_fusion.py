@@ -67,5 +67,7 @@ def test_no_rounds_leave_the_last_map_alone():
     fixed = scattered(2, 120)
     moved = fixed + 3 * torch.sin(fixed.roll(1, dims=1) / 30)
     plain, fused = (register_points(fixed, moved, PointsConfig(fusion_rounds=rounds)) for rounds in (0, 2))
+    assert plain.followed == {"sparse": 1.0}
+    assert set(fused.followed) == {"affine", "dense", "sparse"}
     assert float((plain.transform(fixed) - moved).norm(dim=1).mean()) < 0.5
     assert float((fused.transform(fixed) - moved).norm(dim=1).mean()) < 0.5
