@@ -32,6 +32,7 @@ class Level:
         scale: s_l in mm.
         neighborhood: who is near whom within the cloud, far enough for a :class:`~geogrid.nn.ContinuousConv`; None on
             lattices, which do not need it.
+        origin: the level that this one is a rigid motion of, if it is one: what depends on relative places alone serves both.
 
     Example:
         >>> from geogrid.spatial import Grid
@@ -46,6 +47,7 @@ class Level:
     points: PointCloud
     scale: float
     neighborhood: Neighborhood | None = field(default=None, repr=False)
+    origin: Level | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, points: PointCloud, scale: float) -> Level:
@@ -93,7 +95,7 @@ class Level:
 
     def moved(self, matrices: Tensor) -> Level:
         """The level after one rigid motion per entry; neighbours stay neighbours."""
-        return Level(self.points.moved(matrices), self.scale, self.neighborhood)
+        return Level(self.points.moved(matrices), self.scale, self.neighborhood, self.origin or self)
 
     def window(self, query: Tensor, batch: Tensor, reach: float) -> Neighborhood:
         """The points within ``reach`` mm of each place.

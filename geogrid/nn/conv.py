@@ -14,11 +14,10 @@ from geogrid.errors import GeogridError
 from geogrid.graph import Neighborhood
 from geogrid.io.storage import Storage
 from geogrid.nn import checks
-from geogrid.nn.knots import interpolation_weights, linear_coefficients, moments, monomials, stencil_weights
-from geogrid.nn.lattice_kernel import ON_KNOTS, convolve_lattice
+from geogrid.nn.knot_matrix import KnotMatrix
+from geogrid.nn.lattice_kernel import convolve_lattice
+from geogrid.nn.stencil import Regular, Stencil
 from geogrid.spatial import Grid
-
-Regular = bool | Sequence[bool] | Tensor
 
 
 class ContinuousConv(MessagePassing):
@@ -33,11 +32,12 @@ class ContinuousConv(MessagePassing):
     where a knot leaves the data it fades to zero, which is zero padding. :mod:`geogrid.nn.knots` has the formula. Everything is
     continuous in the positions.
 
-    There are two doors. :meth:`forward` takes points; pass a :class:`~geogrid.graph.Neighborhood` for speed (the knots of a
+    There are three doors. :meth:`forward` takes points; pass a :class:`~geogrid.graph.Neighborhood` for speed (the knots of a
     chunk of queries are filled, then multiplied by all weights at once) or a plain ``edge_index``, which goes through PyG's
-    ``propagate``, knot by knot. :meth:`on_grid` takes a batch of lattices. All agree, values and gradients, if points of a
-    lattice are declared ``regular``; on a lattice of the scale's spacing each is exactly ``torch.nn.Conv2d`` or ``Conv3d`` with
-    ``padding=1`` and the same weights.
+    ``propagate``, knot by knot. :meth:`on_knots` takes points that several layers see, whose weights at the knots are made
+    once. :meth:`on_grid` takes a batch of lattices. All agree, values and gradients, if points of a lattice are declared
+    ``regular``; on a lattice of the scale's spacing each is exactly ``torch.nn.Conv2d`` or ``Conv3d`` with ``padding=1`` and
+    the same weights.
 
     The neighbourhood must hold all points within :meth:`reach` of a query along each axis of the frame. Points beyond it have
     weight zero and do no harm.
@@ -161,13 +161,29 @@ class ContinuousConv(MessagePassing):
         """
         pos_context, pos_query = pos if isinstance(pos, tuple) else (pos, pos)
         self._check(x, pos_context, pos_query, neighborhood, scale, frame)
-        width, share = self._sampling(x, pos_context, scale, spacing, measure)
-        frame = None if frame is None else frame.to(pos_query).expand(len(pos_query), self.dim, self.dim)
-        geometry = (pos_context, pos_query, width, share, self._cubic(regular, width, len(x)), frame, float(scale))
+        stencil = Stencil.of(pos_context, pos_query, scale, spacing, measure, frame, regular)
         if isinstance(neighborhood, Neighborhood):
-            out = self._by_table(x, neighborhood, *geometry)
+            out = self._by_table(x, neighborhood, stencil)
         else:
-            out = self._by_edges(x, neighborhood, *geometry)
+            out = self._by_edges(x, neighborhood, stencil)
+        return out if self.bias is None else out + self.bias
+
+    def on_knots(self, x: Tensor, knots: KnotMatrix) -> Tensor:
+        """Convolves features of points whose knot weights are known already, as :func:`convolve` keeps them for a level.
+
+        Args:
+            x: ``(num_context, in_channels)`` features.
+            knots: of these points and their queries.
+
+        Returns:
+            ``(num_query, out_channels)``; gradients reach features and weights, not positions.
+
+        Raises:
+            GeogridError: when shapes, types or devices do not fit together.
+        """
+        checks.check_features("x", x, self.in_channels, self.weight)
+        knots.check(len(x), self.dim)
+        out = knots.convolve(x, self._stacked(self.weight).flatten(0, 1))
         return out if self.bias is None else out + self.bias
 
     def on_grid(self, x: Tensor, spacing: float | Sequence[float] | Tensor | Grid, *, scale: float) -> Tensor:
@@ -207,46 +223,32 @@ class ContinuousConv(MessagePassing):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.in_channels}, {self.out_channels}, dim={self.dim}, bias={self.bias is not None})"
 
-    def _by_table(
-        self, x: Tensor, neighborhood: Neighborhood, pos_context: Tensor, pos_query: Tensor, width: Tensor, share: Tensor,
-        cubic: Tensor | None, frame: Tensor | None, scale: float,
-    ) -> Tensor:  # fmt: skip
+    def _by_table(self, x: Tensor, neighborhood: Neighborhood, stencil: Stencil) -> Tensor:
         """Chunk by chunk, nothing kept."""
-        tables = 4 if cubic is None else 8
+        tables = 4 if stencil.cubic is None else 8
         row = 3**self.dim * (self.in_channels + tables * neighborhood.k + 24) * x.element_size() + 1
         step = max(1, self.chunk_bytes // row)
         outs = [x.new_zeros(0, self.out_channels)]
         for start in range(0, neighborhood.num_query, step):
             rows = slice(start, start + step)
+            table = neighborhood.index[rows], neighborhood.mask[rows]
             outs.append(
                 checkpoint(
-                    self._fill_knots, x, self.weight, neighborhood.index[rows], neighborhood.mask[rows], pos_context,
-                    pos_query[rows], width, share, cubic, None if frame is None else frame[rows], scale,
-                    use_reentrant=False, preserve_rng_state=False,
+                    self._fill_knots, x, self.weight, *table, stencil, rows, use_reentrant=False, preserve_rng_state=False
                 )
-            )  # fmt: skip
+            )
         return torch.cat(outs) if len(outs) > 1 else outs[0]
 
-    def _fill_knots(
-        self, x: Tensor, weight: Tensor, index: Tensor, mask: Tensor, pos_context: Tensor, pos_query: Tensor, width: Tensor,
-        share: Tensor, cubic: Tensor | None, frame: Tensor | None, scale: float,
-    ) -> Tensor:  # fmt: skip
-        with torch.autocast(x.device.type, enabled=False):
-            rel = _relative(pos_context[index], pos_query[:, None], frame, scale)
-            bent = None if cubic is None else _at(cubic, index)
-            weights = interpolation_weights(rel, _at(width, index), share[index] * mask, bent)
-        knots = weights.to(x.dtype) @ x[index]
+    def _fill_knots(self, x: Tensor, weight: Tensor, index: Tensor, mask: Tensor, stencil: Stencil, rows: slice) -> Tensor:
+        knots = stencil.weights(rows, index, mask).to(x.dtype) @ x[index]
         return knots.flatten(1) @ self._stacked(weight).flatten(0, 1)
 
-    def _by_edges(
-        self, x: Tensor, edge_index: Tensor, pos_context: Tensor, pos_query: Tensor, width: Tensor, share: Tensor,
-        cubic: Tensor | None, frame: Tensor | None, scale: float,
-    ) -> Tensor:  # fmt: skip
-        weights = self._edge_weights(edge_index, pos_context, pos_query, width, share, cubic, frame, scale).to(x.dtype)
-        out = x.new_zeros(len(pos_query), self.out_channels)
+    def _by_edges(self, x: Tensor, edge_index: Tensor, stencil: Stencil) -> Tensor:
+        weights = stencil.edge_weights(edge_index).to(x.dtype)
+        out = x.new_zeros(len(stencil.query), self.out_channels)
         for knot, matrix in enumerate(self._stacked(self.weight)):
             out = out + checkpoint(
-                self._one_knot, x, edge_index, weights[:, knot], matrix, len(pos_query),
+                self._one_knot, x, edge_index, weights[:, knot], matrix, len(stencil.query),
                 use_reentrant=False, preserve_rng_state=False,
             )  # fmt: skip
         return out
@@ -255,58 +257,9 @@ class ContinuousConv(MessagePassing):
         value = self.propagate(edge_index, x=x, weight=weight, size=(len(x), num_query))
         return value @ matrix
 
-    def _edge_weights(
-        self, edge_index: Tensor, pos_context: Tensor, pos_query: Tensor, width: Tensor, share: Tensor, cubic: Tensor | None,
-        frame: Tensor | None, scale: float,
-    ) -> Tensor:  # fmt: skip
-        """``(num_edges, 3**dim)``."""
-        context, query = edge_index
-        turned = None if frame is None else frame[query]
-        rel = _relative(pos_context[context][:, None], pos_query[query][:, None], turned, scale)
-        wide = _at(width, context[:, None])
-        bent = None if cubic is None else _at(cubic, context[:, None])
-        hats, bend = stencil_weights(rel, wide, share[context][:, None], bent)
-
-        def sums(weights: Tensor, terms: Tensor) -> Tensor:
-            empty = weights.new_zeros(len(pos_query), weights.shape[1])
-            return torch.stack([empty.index_add(0, query, weights[..., 0] * term) for term in terms[:, 0].split(1, -1)], -1)
-
-        more = None if bend is None else sums(bend, moments(rel))
-        constant, slope, factor = linear_coefficients(sums(hats, monomials(rel, wide)), self.dim, more)
-        weights = hats[..., 0] * (constant[query] + (slope[query] * rel).sum(-1))
-        return weights if bend is None else weights + bend[..., 0] * factor[query]
-
     def _stacked(self, weight: Tensor) -> Tensor:
         """``(3**dim, in_channels, out_channels)``."""
         return weight.flatten(2).permute(2, 1, 0)
-
-    def _sampling(
-        self, x: Tensor, pos: Tensor, scale: float, spacing: float | Sequence[float] | Tensor | None, measure: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Widths of the hats in units of the scale, and each context point's volume over the product of its widths."""
-        if spacing is None and measure is not None:
-            checks.check_positive("measure", measure, [(len(pos),)], pos.device)
-            spacing = measure.to(pos.dtype).pow(1 / self.dim)[:, None].expand(-1, self.dim)
-        steps = torch.as_tensor(scale if spacing is None else spacing, dtype=torch.float64)
-        steps = steps.to(pos) if steps.dim() < 2 else steps.to(pos.dtype)
-        checks.check_positive("spacing", steps, [(), (self.dim,), (len(pos), self.dim)], pos.device)
-        steps = (steps / scale).expand(self.dim) if steps.dim() < 2 else steps / scale
-        width = steps.clamp_min(1)
-        if measure is None:
-            volume = steps.prod(-1)
-        else:
-            checks.check_positive("measure", measure, [(len(pos),)], pos.device)
-            volume = measure.to(pos.dtype) / scale**self.dim
-        return width, (volume / width.prod(-1)).expand(len(pos))
-
-    def _cubic(self, regular: Regular, width: Tensor, num_context: int) -> Tensor | None:
-        """Axes with cubic interpolation, bool, ``(dim,)`` or ``(num_context, dim)``; None if there are none."""
-        if regular is False:
-            return None
-        given = torch.as_tensor(regular, device=width.device)
-        checks.check_regular(given, self.dim, num_context)
-        cubic = given & (width > 1 + ON_KNOTS)
-        return cubic if bool(cubic.any()) else None
 
     def _check(
         self, x: Tensor, pos_context: Tensor, pos_query: Tensor, neighborhood: Neighborhood | Tensor, scale: float,
@@ -335,14 +288,3 @@ class ContinuousConv(MessagePassing):
             return
         steps = torch.as_tensor(spacing)
         checks.check_positive("spacing", steps, [(), (self.dim,)], steps.device)
-
-
-def _at(values: Tensor, index: Tensor) -> Tensor:
-    """Rows of values that are given per point; values given per axis as they are."""
-    return values if values.dim() < 2 else values[index]
-
-
-def _relative(context: Tensor, query: Tensor, frame: Tensor | None, scale: float) -> Tensor:
-    """Positions of context relative to query, along the axes of the frame, in units of the scale."""
-    rel = (context - query) / scale
-    return rel if frame is None else rel @ frame

@@ -1,9 +1,11 @@
-"""Pairs of which a part of the points is seen."""
+"""Pairs that are seen at a part of their points, or on other pixels."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from torch import Tensor
 from geogrid.data import PairBatch
 from geogrid.errors import GeogridError
 from geogrid.graph import random_rows
-from geogrid.spatial import PointCloud
+from geogrid.spatial import PointCloud, resample_cloud
 from geogrid.training.draws import generator_of
 from geogrid.training.stream import PairSource
 
@@ -21,17 +23,20 @@ SAMPLING = 2
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How often, and which, random parts of the points are seen instead of all of them, of either image a part of its own.
+    """How often, and how, pairs are sampled otherwise: at random parts of their points, or on finer or coarser pixels.
 
-    A network that shall serve scattered samples learns from them here. What is known at a point (labels, twins, the true
-    displacement) comes along; landmarks stay.
+    A network that shall serve scattered samples, or other resolutions, learns from them here. Of a pair seen at parts of its
+    points either image keeps a part of its own. What is known at a point (labels, twins, the true displacement) comes along;
+    landmarks stay.
 
     Args:
-        probability: that a group of pairs is sampled; the others are seen whole.
+        probability: that a group of pairs is seen at random parts of its points.
         share: range of the share of its points that an image keeps, drawn evenly in its logarithm.
         gradient: the largest ratio of the density at the two ends of an image, along a random direction; 1 for even ones.
-        group: pairs in a row that are all sampled or all whole; give it the batch of all devices together, for a batch is of
-            lattices or of scattered points.
+        resampled: probability that a group of pairs is seen on other pixels (:func:`geogrid.spatial.resample_cloud`).
+        factors: spacings relative to the images' own, per axis, of which one is drawn then; whole numbers, or one over them.
+        group: pairs in a row that are sampled alike; give it the batch of all devices together, for a batch is of lattices or
+            of scattered points.
 
     Raises:
         GeogridError: for values out of their range.
@@ -40,15 +45,23 @@ class SamplingConfig:
     probability: float = 0.5
     share: tuple[float, float] = (0.05, 1.0)
     gradient: float = 1.0
+    resampled: float = 0.0
+    factors: tuple[tuple[float, ...], ...] = ()
     group: int = 1
 
     def __post_init__(self) -> None:
         low, high = self.share
-        if not (0 <= self.probability <= 1 and 0 < low <= high <= 1 and self.gradient >= 1 and self.group >= 1):
+        if not (0 < low <= high <= 1 and self.gradient >= 1 and self.group >= 1):
             raise GeogridError(
-                "expected probability in [0, 1], share in (0, 1] from small to large, gradient and group from 1 up, got "
-                f"{self.probability}, {self.share}, {self.gradient}, {self.group}"
+                "expected share in (0, 1] from small to large, gradient and group from 1 up, got "
+                f"{self.share}, {self.gradient}, {self.group}"
             )
+        if min(self.probability, self.resampled) < 0 or self.probability + self.resampled > 1:
+            raise GeogridError(
+                f"probability, resampled: expected shares of 1 together, got {self.probability} and {self.resampled}"
+            )
+        if self.resampled and not (self.factors and all(min(factor) > 0 for factor in self.factors)):
+            raise GeogridError(f"factors: expected positive spacings per axis, one of them at least, got {self.factors}")
 
 
 class SampledPairs:
@@ -71,10 +84,12 @@ class SampledPairs:
     def draw(self, number: int) -> PairBatch:
         """The pair of a number."""
         pair, config = self.source.draw(number), self.config
-        chance = torch.rand(1, generator=generator_of(self.seed, SAMPLING, 0, number // config.group))
-        if float(chance) >= config.probability:
-            return pair
-        return sampled_pair(pair, config, generator_of(self.seed, SAMPLING, 1, number))
+        chance, which = torch.rand(2, generator=generator_of(self.seed, SAMPLING, 0, number // config.group)).tolist()
+        if chance < config.probability:
+            return sampled_pair(pair, config, generator_of(self.seed, SAMPLING, 1, number))
+        if chance < config.probability + config.resampled:
+            return resampled_pair(pair, config.factors[int(which * len(config.factors))])
+        return pair
 
 
 def sampled_pair(pair: PairBatch, config: SamplingConfig, generator: torch.Generator) -> PairBatch:
@@ -93,6 +108,52 @@ def sampled_pair(pair: PairBatch, config: SamplingConfig, generator: torch.Gener
         (16, 16)
     """
     return pair.subset(_rows(pair.fixed, config, generator), _rows(pair.moving, config, generator))
+
+
+def resampled_pair(pair: PairBatch, factor: Sequence[float]) -> PairBatch:
+    """A pair on pixels of another size: the mean of what they hold, or interpolated; the label of the largest share.
+
+    Args:
+        pair: of lattices of one shape and spacing on each side.
+        factor: spacing relative to the images' own, per axis.
+
+    Raises:
+        GeogridError: for scattered points, and for sizes that are no multiple of the factor.
+
+    Example:
+        >>> from geogrid.spatial import to_cloud
+        >>> pair = PairBatch(to_cloud(torch.rand(1, 8, 8)), to_cloud(torch.rand(1, 8, 8)))
+        >>> resampled_pair(pair, (1.0, 2.0)).fixed.lattices[0].shape
+        (8, 4)
+    """
+    fixed, twin, truth = _resampled(pair.fixed, (pair.fixed_twin, pair.displacement), factor)
+    moving, other_twin = _resampled(pair.moving, (pair.moving_twin,), factor)
+    return PairBatch(
+        fixed, moving, twin, other_twin, truth, _relabelled(pair.fixed, pair.fixed_labels, factor),
+        _relabelled(pair.moving, pair.moving_labels, factor), pair.landmarks,
+    )  # fmt: skip
+
+
+def _resampled(cloud: PointCloud, known: Sequence[Tensor | None], factor: Sequence[float]) -> tuple[Any, ...]:
+    """The cloud and what is known at its points, on other pixels."""
+    parts = [part for part in (cloud.x, *known) if part is not None]
+    spacing = [size * times for size, times in zip(cloud.spacing[0].tolist(), factor, strict=False)]
+    found = resample_cloud(cloud.with_features(torch.cat(parts, 1)), spacing)
+    assert found.x is not None
+    columns = iter(found.x.split([part.shape[1] for part in parts], 1))
+    x, *others = [None if part is None else next(columns) for part in (cloud.x, *known)]
+    return found.with_features(x), *others
+
+
+def _relabelled(cloud: PointCloud, labels: Tensor | None, factor: Sequence[float]) -> Tensor | None:
+    """Of every new pixel the label that has the largest share of it."""
+    if labels is None:
+        return None
+    names, number = labels.unique(return_inverse=True)
+    shares = torch.nn.functional.one_hot(number, len(names)).to(cloud.pos.dtype)
+    found: PointCloud = _resampled(cloud.with_features(shares), (), factor)[0]
+    assert found.x is not None
+    return names[found.x.argmax(1)]  # type: ignore[no-any-return]
 
 
 def _rows(cloud: PointCloud, config: SamplingConfig, generator: torch.Generator) -> Tensor:

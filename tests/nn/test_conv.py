@@ -13,9 +13,12 @@ from torch import Tensor, nn
 
 from geogrid.graph import Neighborhood
 from geogrid.nn import ContinuousConv
+from geogrid.nn.knot_matrix import KnotMatrix
 from geogrid.nn.knots import FLAT_AXIS, FLAT_PLANE, MAX_CORRECTION
+from geogrid.nn.stencil import Stencil
 from geogrid.spatial import Grid
 from tests.nn.clouds import cloud, everyone, features, layer, within
+from tests.spatial.cases import refused
 
 SHAPES = {2: (6, 7), 3: (5, 4, 6)}
 SPACINGS = {
@@ -289,12 +292,50 @@ def test_chunks_do_not_change_the_result():
         torch.testing.assert_close(outs[0], other, atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("dim", [2, 3])
+@settings(max_examples=8)
+@given(seed=st.integers(0, 1000), count=st.integers(0, 30))
+def test_kept_weights_and_the_table_agree_on_clouds(dim: int, seed: int, count: int):
+    made, pos, query = layer(dim), cloud(dim, count, 4.0, seed), cloud(dim, 5, 4.0, seed + 1)
+    sampling = {"spacing": 0.5 + cloud(dim, count, 2.0, seed), "regular": cloud(dim, count, 1.0, seed + 2) < 0.5}
+    near = within(pos, query, made.reach(1.0, **sampling) if count else made.reach(1.0))  # type: ignore[arg-type]
+    x = features(count).requires_grad_()
+    stencil = Stencil.of(pos, query, 1.0, **sampling)  # type: ignore[arg-type]
+    outs = [made(x, (pos, query), near, scale=1.0, **sampling)]  # type: ignore[arg-type]
+    outs += [made.on_knots(x, KnotMatrix.of(stencil, near, chunk_bytes=size)) for size in (1, 10**6)]
+    results = [[out, *torch.autograd.grad(out.square().sum(), [x, *made.parameters()])] for out in outs]
+    for found in results[1:]:
+        for a, b in zip(found, results[0], strict=True):
+            torch.testing.assert_close(a, b, atol=1e-10, rtol=1e-8)
+
+
+def test_gradcheck_of_kept_weights():
+    made, pos = layer(2, (1, 2)), cloud(2, 7, 2.5)
+    knots = KnotMatrix.of(Stencil.of(pos, pos, 1.0), everyone(7, 7))
+    x = features(7, 1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda *_: made.on_knots(x, knots), (x, *made.parameters()))
+    assert torch.autograd.gradgradcheck(lambda *_: made.on_knots(x, knots), (x, *made.parameters()))
+
+
+def test_kept_weights_of_other_points_are_refused():
+    pos = cloud(2, 7, 2.5)
+    knots = KnotMatrix.of(Stencil.of(pos, pos, 1.0), everyone(7, 7))
+    with refused("knots", "8 points"):
+        layer(2).on_knots(features(8), knots)
+    with refused("knots", "learned"):
+        KnotMatrix.of(Stencil.of(pos, pos.clone().requires_grad_(), 1.0), everyone(7, 7))
+    with refused("knots", "3-D"):
+        layer(3).on_knots(features(7), knots)
+
+
 def test_autocast_keeps_the_geometry_exact():
     made, pos, x = layer(3, dtype=torch.float32), cloud(3, 50, 3.0).float() + 100, features(50, dtype=torch.float32)
     full = made(x, pos, everyone(50, 50), scale=1.0)
+    knots = KnotMatrix.of(Stencil.of(pos, pos, 1.0), everyone(50, 50))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        half = made(x, pos, everyone(50, 50), scale=1.0)
-    assert (half.float() - full).abs().max() < 0.02 * full.abs().max()
+        halves = made(x, pos, everyone(50, 50), scale=1.0), made.on_knots(x, knots)
+    for half in halves:
+        assert (half.float() - full).abs().max() < 0.02 * full.abs().max()
 
 
 def test_no_neighbours_gives_the_bias():

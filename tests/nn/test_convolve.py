@@ -9,6 +9,7 @@ import torch
 
 from geogrid.graph import Level, Neighborhood
 from geogrid.nn import ContinuousConv, convolve
+from geogrid.nn.convolve import knots_of
 from geogrid.spatial import PointCloud
 from tests.nn.clouds import layer
 from tests.spatial.batches import DIMS, KINDS, draw, entries, make_batch, motions, scattered, shuffled
@@ -58,6 +59,23 @@ def test_a_rigid_motion_changes_nothing(kind: str, dim: int) -> None:
     expected = convolve(conv, cloud.x, level)
     for moved in (level.moved(motions(dim, cloud.num_entries)), Level.of(cloud.moved(motions(dim, cloud.num_entries)), 1.0)):
         torch.testing.assert_close(convolve(conv, cloud.x, moved), expected, atol=1e-4, rtol=0)
+
+
+def test_the_weights_of_a_level_are_made_once() -> None:
+    cloud = make_batch("scattered", 2)
+    level = Level.of(cloud, 1.0)
+    knots = knots_of(level)
+    assert knots_of(level.moved(motions(2, cloud.num_entries))) is knots
+    assert knots_of(Level.of(cloud, 1.0)) is not knots
+    assert knots_of(Level.of(cloud, 2.0)) is not knots
+
+
+def test_gradients_reach_positions_where_these_are_learned() -> None:
+    cloud, conv = make_batch("scattered", 2), layer(2)
+    level = Level.of(replace(cloud, pos=cloud.pos.double().requires_grad_()), 1.0)
+    convolve(conv, cloud.x.double(), level).square().sum().backward()
+    assert level.points.pos.grad is not None
+    assert bool((level.points.pos.grad != 0).any())
 
 
 def test_permuting_scattered_points_permutes_the_answer() -> None:

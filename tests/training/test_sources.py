@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from geogrid.training import (
 )
 from geogrid.training.draws import generator_of, shuffled_place
 from geogrid.training.loader import StepSampler
+from geogrid.training.samplings import resampled_pair
 from tests.training.tiny import write_subjects
 
 SMALL = SyntheticConfig((16, 12), (2.0, 2.0))
@@ -201,9 +203,46 @@ def test_groups_are_sampled_together_and_as_often_as_asked() -> None:
 
 
 def test_sampling_out_of_range_is_refused() -> None:
-    for wrong in ({"probability": 1.5}, {"share": (0.0, 1.0)}, {"share": (0.9, 0.5)}, {"gradient": 0.5}, {"group": 0}):
-        with pytest.raises(GeogridError, match="share in"):
-            SamplingConfig(**wrong)  # type: ignore[arg-type]
+    shares = ({"share": (0.0, 1.0)}, {"share": (0.9, 0.5)}, {"gradient": 0.5}, {"group": 0})
+    chances = ({"probability": 1.5}, {"probability": -0.1}, {"probability": 0.6, "resampled": 0.6, "factors": ((1.0, 2.0),)})
+    factors = ({"resampled": 0.3}, {"resampled": 0.3, "factors": ((1.0, 0.0),)})
+    for kinds, named in ((shares, "share in"), (chances, "shares of 1 together"), (factors, "factors")):
+        for wrong in kinds:
+            with pytest.raises(GeogridError, match=named):
+                SamplingConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_resampled_pairs_keep_their_means_labels_and_truth() -> None:
+    world = replace(SMALL, shape=(16, 12), moving_shape=(16, 16))
+    pair = make_source(DataConfig(synthetic=WorldsConfig((world,), labels=True)), 3).draw(0)
+    part = resampled_pair(pair, (2.0, 0.5))
+    assert part.fixed.lattices[0].shape == (8, 24)
+    assert part.moving.lattices[0].shape == (8, 32)
+    assert pair.fixed.x is not None
+    assert part.fixed.x is not None
+    expected = pair.fixed.x.reshape(8, 2, 12).mean(1)
+    between = part.fixed.x.reshape(8, 24)[:, 1:-1].reshape(8, 11, 2).mean(2)
+    torch.testing.assert_close(between, (expected[:, :-1] + expected[:, 1:]) / 2)
+    assert pair.displacement is not None
+    assert part.displacement is not None
+    inner = part.fixed.to_lattice(part.displacement)[0, :, :, 1:-1]
+    whole = pair.fixed.to_lattice(pair.displacement)[0].reshape(2, 8, 2, 12).mean(2)
+    torch.testing.assert_close(inner.reshape(2, 8, 11, 2).mean(3), (whole[..., :-1] + whole[..., 1:]) / 2)
+    assert pair.fixed_labels is not None
+    assert part.fixed_labels is not None
+    same = pair.fixed_labels.reshape(8, 2, 12)
+    alike = (same[:, 0] == same[:, 1])[..., None].expand(8, 12, 2)
+    assert bool((part.fixed_labels.reshape(8, 12, 2) == same[:, 0, :, None])[alike].all())
+    assert bool(alike.any())
+
+
+def test_groups_are_resampled_together_by_each_of_the_factors() -> None:
+    config = SamplingConfig(0.0, resampled=0.5, factors=((0.5, 0.5), (1.0, 2.0)), group=4)
+    source = make_source(DataConfig(mnist=DigitsConfig(), sampling=config), 0)
+    shapes = [source.draw(number).fixed.lattices[0].shape for number in range(160)]
+    assert all(len(set(shapes[start : start + 4])) == 1 for start in range(0, 160, 4))
+    assert set(shapes) == {(28, 28), (56, 56), (28, 14)}
+    assert 0.3 < shapes.count((28, 28)) / 160 < 0.7
 
 
 @pytest.mark.parametrize("dim", [2, 3])

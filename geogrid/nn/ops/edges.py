@@ -25,7 +25,7 @@ def edge_dot(products: Sequence[tuple[Tensor, Tensor]], index: Tensor) -> Tensor
     if not gathers_nothing(products[0][0]):
         flat = index.reshape(-1)
         return sum_of((q[:, None] * key.index_select(0, flat).view(*index.shape, -1)).sum(-1) for q, key in products)
-    _hear_beta_notice()
+    hear_beta_notice()
     start = torch.arange(0, index.numel() + 1, index.shape[1])
     total = products[0][0].new_zeros(index.numel())
     for query, key in products:
@@ -102,7 +102,7 @@ def check_range(index: Tensor, num_context: int) -> None:
 
 
 @functools.cache
-def _hear_beta_notice() -> None:
+def hear_beta_notice() -> None:
     """PyTorch says once per process that its sparse rows are in beta; heard here, so that users need not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
