@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from geogrid.graph import compiled
 from geogrid.optimize.points.agreement import vote_by_agreement
 from geogrid.optimize.points.anneal import falling
 from geogrid.optimize.points.assign import Assigner
@@ -198,6 +199,25 @@ def test_votes_find_a_common_motion_that_the_nearest_point_hides(dim):
     rows, _ = Matches(ballot.candidates, vote_by_agreement(ballot, 6)).best()
     assert nearest < 0.6
     assert float((rows == torch.arange(150)).double().mean()) > 0.97
+
+
+@pytest.mark.skipif(not compiled.available(), reason="needs Numba (pip install 'geogrid[fast]')")
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_compiled_votes_are_those_of_plain_operations(dim, threads, monkeypatch):
+    fixed = scattered(dim, 600)
+    moving = torch.cat([fixed[:400] + 2.0, scattered(dim, 150, seed=1)])
+    found = []
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        for there in (True, False):
+            monkeypatch.setattr(compiled, "available", lambda there=there: there)
+            found.append(vote_by_agreement(_ballot(fixed, fixed, moving), 6))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(*found, atol=1e-5, rtol=1e-4)
+    assert float(found[0].amax(1).mean()) > 0.3, "most have a partner"
 
 
 def test_votes_reject_points_without_a_partner():
