@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 from torch_geometric.nn import MessagePassing
 
-from geogrid.graph import Neighborhood
+from geogrid.graph import Neighborhood, compiled
 from geogrid.nn.encoder import SLOPE
 
 TOLERANCES = (0.12, 0.35, 1.0)
@@ -52,6 +52,8 @@ class VoteScorer(MessagePassing):
         Returns:
             ``(num_edges, kernels * k, k)``, the voter's candidates last. It is the same in every pass.
         """
+        if self._is_looped(offset, voters):
+            return self._looped_agreement(offset, rows, voters)
         context, query = voters.edge_index
         own, theirs = offset[rows[query]], offset[context]
         squared = (own[:, :, None] - theirs[:, None]).square().sum(-1)
@@ -77,14 +79,42 @@ class VoteScorer(MessagePassing):
         Returns:
             Scores ``(num_rows, k)``, logits against having no partner, and the next states.
         """
-        size = (len(shares), len(rows))
-        heard = self.propagate(
-            voters.edge_index, shares=(shares, shares[rows]), agreement=agreement, distance=distance[voters.mask], size=size
-        )
+        if self._is_looped(agreement, voters):
+            heard = self._looped(agreement, shares, voters, distance)
+        else:
+            heard = self.propagate(
+                voters.edge_index, shares=(shares, shares[rows]), agreement=agreement, distance=distance[voters.mask],
+                size=(len(shares), len(rows)),
+            )  # fmt: skip
         told = torch.stack([offset.square().sum(-1).sqrt(), shares[rows], wanted.clamp_max(4)], -1)
         inner = leaky_relu(self.hear(torch.cat([heard.view(*told.shape[:2], -1), told, state], -1)), SLOPE)
         found = self.judge(inner)
         return 4 * found[..., 0] - 0.5 * cost, torch.tanh(found[..., 1:])
+
+    def _is_looped(self, values: Tensor, voters: Neighborhood) -> bool:
+        """Whether compiled loops may take the place of messages: on processors, all tables full, and nobody learns."""
+        return compiled.serves(values) and not torch.is_grad_enabled() and bool(voters.mask.all()) and voters.k > 0
+
+    def _looped_agreement(self, offset: Tensor, rows: Tensor, voters: Neighborhood) -> Tensor:
+        from geogrid.nn.ops import vote_loops
+
+        kernels, k = len(self.tolerances), offset.shape[1]
+        rates = offset.new_tensor([-0.5 / t**2 for t in self.tolerances])
+        found = offset.new_empty(len(rows), voters.k, kernels, k, k)
+        arrays = [part.contiguous().numpy() for part in (offset, rows, voters.index, rates, found)]
+        compiled.share_out(len(rows), lambda first, last: vote_loops.fill_exponents(first, last, *arrays))
+        return found.exp_().view(-1, kernels * k, k)
+
+    def _looped(self, agreement: Tensor, shares: Tensor, voters: Neighborhood, distance: Tensor) -> Tensor:
+        """What :meth:`message` and the mean over the voters give, ``(num_rows, k, hidden)``."""
+        from geogrid.nn.ops import vote_loops
+
+        k, count = shares.shape[1], voters.num_query
+        heard = shares.new_empty(count, k, self.say.out_features)
+        parts = (agreement.view(count, voters.k, -1, k, k), shares, voters.index, distance, self.say.weight.T, self.say.bias)
+        arrays = [part.detach().contiguous().numpy() for part in parts]
+        compiled.share_out(count, lambda first, last: vote_loops.hear(first, last, *arrays, SLOPE, heard.numpy()))
+        return heard
 
     def message(self, shares_j: Tensor, agreement: Tensor, distance: Tensor) -> Tensor:
         """What each neighbour says about each candidate, ``(num_edges, k, hidden)``."""

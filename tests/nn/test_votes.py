@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from geogrid.graph import Neighborhood
+from geogrid.graph import Neighborhood, compiled
 from geogrid.models import load_vote_scorer
 from geogrid.nn import VoteScorer
 from tests.spatial.cases import rotation
@@ -76,6 +76,31 @@ def test_agreement_is_the_kernel_written_out(scorer: VoteScorer) -> None:
     squared = (parts["offset"][query, k] - parts["offset"][context, m]).square().sum()
     expected = torch.exp(-squared / (2 * scorer.tolerances[b] ** 2))
     torch.testing.assert_close(found[edge, b * K + k, m], expected)
+
+
+@pytest.mark.skipif(not compiled.available(), reason="needs Numba (pip install 'geogrid[fast]')")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_compiled_passes_are_those_of_messages(scorer: VoteScorer, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = torch.Generator().manual_seed(5)
+    parts = {name: torch.cat([part] * 50) for name, part in scene().items()}
+    parts["offset"] = torch.randn(parts["offset"].shape, generator=draw, dtype=torch.float64)
+    voters, rows = torch.randint(len(parts["cost"]), (len(parts["cost"]), VOTERS), generator=draw), torch.arange(20, 570)
+    voting = Neighborhood(voters[rows], torch.ones(len(rows), VOTERS, dtype=torch.bool), len(voters))
+    own = {name: part[rows] for name, part in parts.items() if name not in ("shares", "offset")} | {
+        "offset": parts["offset"][rows]
+    }
+    found, before = [], torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        for there in (True, False):
+            monkeypatch.setattr(compiled, "available", lambda there=there: there)
+            with torch.no_grad():
+                agreement = scorer.agreement(parts["offset"], rows, voting)
+                found.append((agreement, *scorer(agreement, shares=parts["shares"], voters=voting, rows=rows, **own)))
+    finally:
+        torch.set_num_threads(before)
+    for compiled_part, plain in zip(*found, strict=True):
+        torch.testing.assert_close(compiled_part, plain, atol=1e-10, rtol=1e-8)
 
 
 def test_gradients_are_those_of_differences(scorer: VoteScorer) -> None:

@@ -11,6 +11,9 @@ from geogrid.graph import knn
 from geogrid.optimize.points.cloud import OrderedCloud
 from geogrid.optimize.points.matches import Matches
 
+FAINTEST = -50.0
+"""Least exponent of a likelihood: fainter ones would be denormal numbers, which processors multiply slowly."""
+
 
 @dataclass(frozen=True, eq=False)
 class Assignment:
@@ -61,7 +64,7 @@ class Assigner:
         cost = torch.cdist(here, there).square_()
         if self.fixed.features is not None and self.moving.features is not None:
             cost += torch.cdist(self.fixed.features, self.moving.features).square_().div_(self.feature_sigma**2)
-        likely = cost.mul_(-0.5).exp_()
+        likely = cost.mul_(-0.5).clamp_min_(FAINTEST).exp_()
         total = likely.sum(0) + self.outliers
         likely /= total
         weight = likely.sum(1)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+FAINTEST = np.float32(-50.0)
+"""Least exponent: what is fainter would be slow to multiply (denormal numbers)."""
+
 
 @njit(nogil=True, cache=True, fastmath=True)
 def fill_exponents(first, last, offset, voters, rate, exponents):  # pragma: no cover
@@ -25,7 +28,7 @@ def fill_exponents(first, last, offset, voters, rate, exponents):  # pragma: no 
                         away = mine - theirs[a, m]
                         squares[m] += away * away
                 for m in range(count):
-                    exponents[i, j, k, m] = slope * squares[m]
+                    exponents[i, j, k, m] = max(slope * squares[m], FAINTEST)
 
 
 @njit(nogil=True, cache=True, fastmath=True)

@@ -183,7 +183,8 @@ class Stages:
     def _shares(self, ballot: Ballot) -> Tensor:
         if self.config.voting == "agreement":
             return vote_by_agreement(ballot, self.config.passes)
-        return vote_by_scorer(ballot, load_vote_scorer(), self.config.passes)[-1]
+        with torch.no_grad():
+            return vote_by_scorer(ballot, load_vote_scorer(), self.config.passes)[-1]
 
     @cached_property
     def _basis(self) -> Tensor:
