@@ -133,7 +133,7 @@ class TrajectoryLoss:
             moving: likewise.
         """
         intensities = _checked(step, fixed, moving)
-        warped, measure = _read(moving, trajectory.moved(step), fixed)
+        warped, measure = read_moving(moving, trajectory.moved(step), fixed)
         config = self.config
         if config.dissimilarity == "mse":
             return mse_loss(intensities, warped, measure, fixed.batch)
@@ -191,8 +191,18 @@ def pool_to_levels(trajectory: TrajectoryBatch, cloud: PointCloud) -> list[Point
     return levels
 
 
-def _read(moving: PointCloud, places: Tensor, fixed: PointCloud) -> tuple[Tensor, Tensor]:
-    """Moving intensities at places, one per fixed point, and what each fixed point then counts for."""
+def read_moving(moving: PointCloud, places: Tensor, fixed: PointCloud) -> tuple[Tensor, Tensor]:
+    """Moving features at places, one per fixed point, and what each fixed point then counts for.
+
+    Args:
+        moving: lattices, or scattered points (:func:`geogrid.nn.sample_scattered`).
+        places: ``(num_fixed, dim)`` in mm.
+        fixed: the points that the places belong to.
+
+    Returns:
+        ``(num_fixed, channels)`` and ``(num_fixed,)`` in mm^dim; less than the fixed points' measure where a place has left
+        scattered moving points.
+    """
     if moving.is_lattice:
         return sample_cloud(moving, places, fixed.batch), fixed.measure
     warped, seen = sample_scattered(moving, places, fixed.batch)

@@ -16,7 +16,7 @@ from geogrid.graph import Neighborhood
 from geogrid.nn import checks, taper
 from geogrid.nn.cost import knot_weights, normalized
 from geogrid.nn.fourier import fourier_features, turn
-from geogrid.nn.functional import MEMORY, neighbor_attention
+from geogrid.nn.functional import neighbor_attention
 
 QUIET = 0.1
 
@@ -74,7 +74,8 @@ class NeighborAttention(MessagePassing):
         tied: start with :math:`W_q = W_k`, orthogonal, and a tenth of the usual position terms: the untrained layer is a
             matcher. Needs equal in_channels.
         bias: whether :math:`W_q` and :math:`W_v` have one.
-        memory: bytes that the temporary tables of the fused operation may take.
+        memory: bytes that the temporary tables of the fused operation may take; default by the device, see
+            :func:`~geogrid.nn.functional.neighbor_attention`.
         generator: source of the random start.
 
     Raises:
@@ -113,7 +114,7 @@ class NeighborAttention(MessagePassing):
         temperature: float = 30.0,
         tied: bool = False,
         bias: bool = True,
-        memory: int = MEMORY,
+        memory: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(aggr="add", node_dim=0)

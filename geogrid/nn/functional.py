@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
@@ -11,7 +12,9 @@ from geogrid.graph import Neighborhood
 from geogrid.nn.ops.neighbor_attention import neighbor_attention_op
 
 MEMORY = 256 * 2**20
-"""Bytes that the temporary tables of one chunk of queries may take."""
+"""Bytes that the temporary tables of one chunk of queries may take on a processor."""
+CUDA_SHARE = 16
+"""On a CUDA device they may take one part in so many of all its memory: fewer, larger chunks keep it busy."""
 
 
 def neighbor_attention(
@@ -28,7 +31,7 @@ def neighbor_attention(
     cost_width: Sequence[float] | None = None,
     return_weights: bool = False,
     return_offset: bool = False,
-    memory: int = MEMORY,
+    memory: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     r"""Attention with relative Fourier features over a table of neighbours, in one operation.
 
@@ -59,7 +62,8 @@ def neighbor_attention(
         return_weights: whether the weights are wanted.
         return_offset: whether the expected relative positions are wanted.
         memory: bytes that the temporary tables of a chunk of queries may take; one query at a time is the least. Copies of
-            keys and values, which do not grow with the number of neighbours, come on top.
+            keys and values, which do not grow with the number of neighbours, come on top. Default 256 MiB on processors, a
+            sixteenth of its memory on a CUDA device.
 
     Returns:
         The sums ``(num_query, heads, d_v)``; the coverage factor ``(num_query,)``; the expected relative positions times the
@@ -80,8 +84,16 @@ def neighbor_attention(
     """
     if radius is not None and radius <= 0:
         raise GeogridError(f"radius: expected a positive number of scales or None, got {radius}")
+    memory = working_memory(key) if memory is None else memory
     update, covered, offset, cost, weights = neighbor_attention_op(
         *queries, key, value, waves[1], waves[0], *position_weights, places[1], places[0], log_measure,
         neighborhood.index, neighborhood.mask, radius or 0.0, list(cost_width or ()), memory, return_weights, return_offset,
     )  # fmt: skip
     return update, covered, offset, cost, weights
+
+
+def working_memory(like: Tensor) -> int:
+    """Bytes that temporary tables may take where a tensor is."""
+    if like.device.type != "cuda":
+        return MEMORY
+    return int(torch.cuda.get_device_properties(like.device).total_memory) // CUDA_SHARE

@@ -18,6 +18,8 @@ from geogrid.spatial.sampling import sample_cloud
 
 DIRECT = 0.3
 """Share of the expected relative position that an untrained step takes."""
+SAME = 1e-9
+"""How much spacings of one batch may differ, relative to them, and count as one: the rounding of turned axes."""
 
 
 class Refine(nn.Module):
@@ -114,7 +116,7 @@ class Refine(nn.Module):
         """What every point finds; entries whose cost volumes have hats of other widths are asked one by one."""
         table = moving.window(place, fixed.points.batch, self.radius * fixed.scale)
         widths = moving.points.spacing.clamp_min(fixed.scale)
-        same = bool((widths == widths[0]).all())
+        same = torch.allclose(widths, widths[:1], rtol=SAME, atol=0.0)
         rows = [slice(None)] if same else [fixed.points.rows(b) for b in range(len(widths))]
         parts = [
             self.attention(

@@ -11,9 +11,8 @@ from geogrid.data import Landmarks, PairBatch
 from geogrid.errors import GeogridError
 from geogrid.graph import Level, inherit_displacement
 from geogrid.losses import TrajectoryLoss, TrajectoryLossConfig, dice_loss, displacement_loss
-from geogrid.losses.trajectory import pool_to_levels
+from geogrid.losses.trajectory import pool_to_levels, read_moving
 from geogrid.spatial import PointCloud
-from geogrid.spatial.sampling import sample_cloud
 from geogrid.transforms import StepBatch, TrajectoryBatch
 
 SMALL_SHARE = 1e-3
@@ -103,8 +102,8 @@ class PairLoss:
             terms["displacement"] = config.displacement * error
         if config.dice:
             fixed, moving = known.fixed("labels", step.level), known.moving("labels", step.level)
-            warped = sample_cloud(moving, trajectory.moved(step), step.points.batch)
-            terms["dice"] = config.dice * dice_loss(features(fixed), warped, fixed.measure, fixed.batch)
+            warped, measure = read_moving(moving, trajectory.moved(step), fixed)
+            terms["dice"] = config.dice * dice_loss(features(fixed), warped, measure, fixed.batch)
         if config.landmarks and known.landmarks is not None:
             terms["landmarks"] = config.landmarks * _landmark_error(step, known.landmarks)
         return terms

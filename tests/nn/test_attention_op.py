@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -211,7 +212,12 @@ def test_a_radius_must_be_positive() -> None:
     pairs = ((given[0], given[1]), given[2], given[3], (given[5], given[4]), (given[6], given[7]), (given[9], given[8]))
     with pytest.raises(GeogridError, match="radius: expected a positive"):
         neighbor_attention(*pairs, table, radius=-1.0)
-    assert functional.MEMORY > 2**20
+
+
+def test_memory_is_by_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert functional.working_memory(torch.zeros(1)) == functional.MEMORY
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=16 * 2**30))
+    assert functional.working_memory(cast(torch.Tensor, SimpleNamespace(device=torch.device("cuda")))) == 2**30
 
 
 @pytest.mark.gpu

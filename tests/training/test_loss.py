@@ -51,6 +51,16 @@ def test_a_batch_costs_the_mean_of_its_pairs(dim: int) -> None:
         torch.testing.assert_close(together[name], torch.stack([one[name] for one in alone]).mean(), rtol=1e-4, atol=1e-5)
 
 
+def test_scattered_pairs_are_scored_by_their_labels_too() -> None:
+    (pair,) = pairs(2, 1)
+    rows = [torch.randperm(cloud.num_points, generator=torch.Generator().manual_seed(1)) for cloud in (pair.fixed, pair.moving)]
+    part = replace(pair, landmarks=None).subset(*(r[: len(r) // 2].sort().values for r in rows))
+    assert part.displacement is not None
+    dice = PairLoss(LossConfig(FLAT, image=0.0, dice=1.0))
+    found = [dice(trajectory(part, u), part)["loss"] for u in (part.displacement, torch.zeros_like(part.displacement))]
+    assert float(found[0]) < 0.7 * float(found[1])
+
+
 def test_the_truth_costs_nothing_where_the_truth_is_asked_for() -> None:
     (pair,) = pairs(2, 1)
     assert pair.displacement is not None

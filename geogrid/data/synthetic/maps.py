@@ -70,7 +70,7 @@ def draw_maps(canvas: Canvas, maps: Sequence[Image], config: WorldConfig) -> tup
     if config.people == 2:
         other = choice(generator, [one for one in maps if one is not source])
         views.append(_View(other, _between(source, other)(points)))
-        present = torch.cat([present, views[1].corner_labels.reshape(-1)])
+        present = torch.cat([present.to(canvas.device), views[1].corner_labels.reshape(-1)])
     table, count = _merged(present, config, generator)
     return tuple(view.world(canvas, table, count) for view in views)
 
@@ -181,8 +181,9 @@ def _placement(canvas: Canvas, grid: Grid, config: WorldConfig) -> Tensor:
 
 def _merged(labels: Tensor, config: WorldConfig, generator: torch.Generator) -> tuple[Tensor, int]:
     """A table from labels to fewer labels, 0 stays 0, and how many there are with it."""
-    numbers = labels.unique()
-    numbers = numbers[numbers > 0].long()
+    present = torch.bincount(labels.reshape(-1)) > 0  # many times faster than unique
+    present[0] = False
+    numbers = present.nonzero().flatten()
     count = min(len(numbers), round(uniform(generator, *config.num_labels)))
     order = torch.randperm(len(numbers), generator=generator, device=generator.device).cpu()
     merged = 1 + order % count
