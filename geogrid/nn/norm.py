@@ -52,30 +52,30 @@ class MeasureNorm(nn.Module):
     def _normalized(self, x: Tensor, points: PointCloud) -> Tensor:
         share = points.measure.to(x.dtype)[:, None]
         if points.num_entries == 1:
-            mean, power = self._moments(x, share)
-        elif points.stackable:
+            return self._scaled(*_centred(x, share))
+        if points.stackable:
             stack, shares = x.view(points.num_entries, -1, self.channels), share.view(points.num_entries, -1, 1)
-            mean, power = self._moments(stack, shares)
-            return self._scaled(stack, mean, power).view_as(x)
-        else:
-            mean, power = self._moments_of_entries(x, share, points)
-        return self._scaled(x, mean, power)
+            return self._scaled(*_centred(stack, shares)).view_as(x)
+        return self._scaled(*_centred_by_entry(x, share, points))
 
-    def _moments(self, x: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        share = share / share.sum(-2, keepdim=True)
-        mean = share.mT @ x
-        return mean, share.mT @ (x - mean).square()
-
-    def _moments_of_entries(self, x: Tensor, share: Tensor, points: PointCloud) -> tuple[Tensor, Tensor]:
-        def sums(values: Tensor) -> Tensor:
-            return values.new_zeros(points.num_entries, values.shape[1]).index_add(0, points.batch, values)
-
-        share = share / sums(share)[points.batch]
-        mean = sums(share * x)[points.batch]
-        return mean, sums(share * (x - mean).square())[points.batch]
-
-    def _scaled(self, x: Tensor, mean: Tensor, power: Tensor) -> Tensor:
+    def _scaled(self, away: Tensor, power: Tensor) -> Tensor:
         gain = (power + self.eps).rsqrt()
         if self.weight is None or self.bias is None:
-            return (x - mean) * gain
-        return torch.addcmul(self.bias, x - mean, gain * self.weight)
+            return away * gain
+        return torch.addcmul(self.bias, away, gain * self.weight)
+
+
+def _centred(x: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """What is left without the mean, and its mean square."""
+    share = share / share.sum(-2, keepdim=True)
+    away = x - share.mT @ x
+    return away, share.mT @ away.square()
+
+
+def _centred_by_entry(x: Tensor, share: Tensor, points: PointCloud) -> tuple[Tensor, Tensor]:
+    def sums(values: Tensor) -> Tensor:
+        return values.new_zeros(points.num_entries, values.shape[1]).index_add(0, points.batch, values)
+
+    share = share / sums(share)[points.batch]
+    away = x - sums(share * x)[points.batch]
+    return away, sums(share * away.square())[points.batch]
