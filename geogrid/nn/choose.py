@@ -31,11 +31,11 @@ class Choose(nn.Module):
         b_{ij} &\propto a_{ij} \exp(-\kappa\, |u_j - \bar u_i - \delta_i - m_i c_i|^2 / m_i^2), \\
         u_i &= \bar u_i + \tanh(\gamma_i) \sum_j b_{ij} (u_j - \bar u_i).
 
-    with the attended value :math:`o_i`. :math:`\delta_i` is a vote of the surroundings, which two convolutions over the children put right where they see an edge of
-    the image; the second attention takes the displacement nearest to it, as it is. Everything is in units of the spread, so
-    the layer treats a slip of 2 mm like one of 10 mm. Only differences of displacements enter. The gate :math:`\gamma` starts
-    at zero, so the untrained layer is linear interpolation. Parents are compared where they lie, not where they have moved to:
-    what slips past a child stays beside it.
+    with the attended value :math:`o_i`. :math:`\delta_i` is a vote of the surroundings, which two convolutions over the
+    children put right where they see an edge of the image; the second attention takes the displacement nearest to it, as it
+    is. Everything is in units of the spread, so the layer treats a slip of 2 mm like one of 10 mm. Only differences of
+    displacements enter. The gate :math:`\gamma` starts at zero, so the untrained layer is linear interpolation. Parents are
+    compared where they lie, not where they have moved to: what slips past a child stays beside it.
 
     Args:
         channels: features of the parents and of the children.

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -122,6 +124,21 @@ def test_where_all_parents_move_alike_so_do_the_children_whatever_was_learned(di
     u = torch.full((parents.points.num_points, dim), 2.5)
     found = _awake(Choose((6, 4), dim))(_features(parents, children), parents, children, u)
     torch.testing.assert_close(found, torch.full_like(found, 2.5), atol=1e-4, rtol=0)
+
+
+@DIMS
+def test_a_lattice_and_the_same_points_scattered_give_the_same(dim: int):
+    """Under affine motion, which both inherit alike, the choice is the same too."""
+    torch.manual_seed(0)
+    levels = _levels(dim)
+    clouds = [level.points for level in levels]
+    scattered = [replace(PointCloud.from_points(c.pos, c.measure), spacing=c.spacing) for c in clouds]
+    others = [Level.of(cloud, level.scale) for cloud, level in zip(scattered, levels, strict=True)]
+    layer, x = _awake(Choose((6, 4), dim)), _features(*levels)
+    u = clouds[0].pos @ (0.2 * torch.randn(dim, dim))
+    found = layer(x, *levels, u)
+    assert (found - inherit_displacement(levels[0], clouds[1], u)).abs().max() > 0.05
+    torch.testing.assert_close(layer(x, others[0], others[1], u), found, atol=2e-3, rtol=0)
 
 
 def test_a_child_far_from_all_parents_inherits():
