@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from geogrid.graph import Level, inherit_displacement
-from geogrid.nn.attention import NeighborAttention
+from geogrid.nn.attention import QUIET, NeighborAttention
 from geogrid.nn.conv import ContinuousConv
 from geogrid.nn.convolve import convolve
 from geogrid.nn.encoder import SLOPE
@@ -34,8 +34,9 @@ class Choose(nn.Module):
     with the attended value :math:`o_i`. :math:`\delta_i` is a vote of the surroundings, which two convolutions over the
     children put right where they see an edge of the image; the second attention takes the displacement nearest to it, as it
     is. Everything is in units of the spread, so the layer treats a slip of 2 mm like one of 10 mm. Only differences of
-    displacements enter. The gate :math:`\gamma` starts at zero, so the untrained layer is linear interpolation. Parents are
-    compared where they lie, not where they have moved to: what slips past a child stays beside it.
+    displacements enter. The gate :math:`\gamma` starts at zero, so the untrained layer is linear interpolation. Position terms
+    of the attention start quiet: a vote that at first leans to one side would teach the gate to stay shut. Parents are compared
+    where they lie, not where they have moved to: what slips past a child stays beside it.
 
     Args:
         channels: features of the parents and of the children.
@@ -62,6 +63,8 @@ class Choose(nn.Module):
         self.gate = nn.Linear(hidden, 1)
         self.log_sharpness = nn.Parameter(torch.ones(()))
         nn.init.normal_(self.vote.weight, std=1e-2)
+        with torch.no_grad():
+            self.attention.position_key.mul_(QUIET)
         for zero in (self.vote.bias, self.gate.weight, self.gate.bias):
             nn.init.zeros_(zero)
 
@@ -83,11 +86,13 @@ class Choose(nn.Module):
         found = self.attention(x, places, table, parents.log_measure, return_attention=True, scale=parents.scale)
         weights = cast(Tensor, found.weights)[..., 0]
         more = displacement[table.index] - inherited[:, None]
-        vote, spread = _moments(weights, more, FLOOR * children.scale)
+        square = more.square().sum(2)
+        vote = _mean(weights, more)
+        spread = ((weights * square).sum(1, keepdim=True) + (FLOOR * children.scale) ** 2).sqrt()
         hidden = self._hidden(torch.cat([x[1], found.update, vote / spread], 1), spread, children)
         vote = vote + spread * self.vote(hidden)
-        distance = (more - vote[:, None]).square().sum(2) / spread.square()
-        chosen = torch.einsum("nk,nkd->nd", sharpened(weights, self.log_sharpness.exp() * distance), more)
+        nearness = (2 * (more @ vote[..., None])[..., 0] - square) * (self.log_sharpness.exp() / spread.square())
+        chosen = _mean(sharpened(weights, nearness), more)
         return inherited + found.coverage[:, None] * self.gate(hidden).tanh() * chosen
 
     def _hidden(self, seen: Tensor, spread: Tensor, children: Level) -> Tensor:
@@ -97,15 +102,13 @@ class Choose(nn.Module):
         return leaky_relu(convolve(self.inner, inner, children), SLOPE)
 
 
-def _moments(weights: Tensor, more: Tensor, floor: float) -> tuple[Tensor, Tensor]:
-    """Mean ``(num_children, dim)`` and root mean square ``(num_children, 1)`` of vectors, in mm."""
-    mean = torch.einsum("nk,nkd->nd", weights, more)
-    square = torch.einsum("nk,nkd,nkd->n", weights, more, more)
-    return mean, (square[:, None] + floor**2).sqrt()
+def _mean(weights: Tensor, vectors: Tensor) -> Tensor:
+    """Weighted sums ``(num_children, dim)`` of vectors ``(num_children, k, dim)``."""
+    return (weights[:, None] @ vectors)[:, 0]
 
 
-def sharpened(weights: Tensor, cost: Tensor) -> Tensor:
-    """Weights ``(num_children, k)`` times the exponential of a negative cost, again with sum 1, or 0 where all are 0."""
+def sharpened(weights: Tensor, nearness: Tensor) -> Tensor:
+    """Weights ``(num_children, k)`` times the exponential of a nearness, again with sum 1, or 0 where all are 0."""
     kept = weights > 0
-    logits = weights.clamp_min(torch.finfo(weights.dtype).tiny).log() - cost
+    logits = weights.clamp_min(torch.finfo(weights.dtype).tiny).log() + nearness
     return logits.masked_fill(~kept, -1e30).softmax(1) * kept

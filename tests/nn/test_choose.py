@@ -95,6 +95,19 @@ def test_children_go_with_the_parents_that_they_resemble(dim: int):
     torch.testing.assert_close(found, _slip(children, 6.0), atol=1e-2, rtol=0)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_at_a_sliding_border_that_no_feature_shows_learning_begins_by_opening_the_gate(seed: int):
+    torch.manual_seed(seed)
+    fine = PointCloud.on_lattices([make_grid((24, 20), (1.0, 1.0))])
+    parents, children = Level.of(pool_cloud(fine, 2.0), 2.0), Level.of(fine, 1.0)
+    border = fine.pos[:, 0].mean() + 0.3
+    u, truth = (3 * (level.points.pos[:, :1] - border).sign() * torch.tensor([0.0, 1.0]) for level in (parents, children))
+    x = torch.ones(parents.points.num_points, 6), torch.ones(children.points.num_points, 4)
+    layer = Choose((6, 4), 2, radius=3.0)
+    (layer(x, parents, children, u) - truth).norm(dim=1).mean().backward()
+    assert layer.gate.bias.grad < 0
+
+
 def test_gradients_reach_parents_features_and_weights():
     torch.manual_seed(0)
     parents, children = _levels(2)
@@ -152,8 +165,8 @@ def test_a_child_far_from_all_parents_inherits():
 
 
 def test_sharpened_weights_sum_to_one_or_are_all_zero():
-    weights, cost = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 0.0]]), torch.tensor([[0.0, 1.0, -9.0], [1.0, 2.0, 3.0]])
-    found = sharpened(weights, cost)
+    weights, nearness = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 0.0]]), torch.tensor([[0.0, -1.0, 9.0], [1.0, 2.0, 3.0]])
+    found = sharpened(weights, nearness)
     torch.testing.assert_close(found[0, 0] / found[0, 1], torch.tensor(2.718281828))
     torch.testing.assert_close(found.sum(1), torch.tensor([1.0, 0.0]))
     assert found[0, 2] == 0
