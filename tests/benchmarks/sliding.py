@@ -164,7 +164,8 @@ def section(steps: int, seeds: int, pairs: int = 200, workers: int = 2) -> str:
         f"out of {POOL} pairs that slip by 2 to 10 mm, taught the true displacement; mean (least to most) of {seeds} seeds. "
         f"*near*: mean error within {NEAR_MM:g} mm of the border; *far*: elsewhere. Standing still is an error of "
         f"{SLIP_MM / 2:g} mm everywhere. *{GIVEN}*: nothing but h is taught, and judged by what the finest points, 2 mm apart, "
-        "make of the true displacement of points 4 mm apart. One thread per training."
+        "make of the true displacement of points 4 mm apart. *learned h*: `Choose` with a radius of "
+        f"{CHOICE_RADIUS:g} (decision 18). One thread per training."
     )
     table = markdown_table(["", "near mm", "far mm", "training s"], lines)
     return "\n\n".join([f"## {TITLE}", explanation, table, check_list(checks)])
@@ -214,7 +215,7 @@ def main() -> None:
     """A job of :func:`section`, or the whole section."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--job", help=argparse.SUPPRESS)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
