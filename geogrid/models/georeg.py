@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from geogrid.errors import GeogridError
 from geogrid.graph import Level, concatenate, inherit_displacement
 from geogrid.models.frames import Frames
+from geogrid.nn.choose import Choose
 from geogrid.nn.encoder import Pyramid, PyramidEncoder
 from geogrid.nn.interpolate import Interpolate
 from geogrid.nn.refine import DIRECT, Refine
@@ -36,6 +37,8 @@ class GeoRegConfig:
         radius: of the attention of g, in units of a level's scale, one number or one per level; coarse levels have few
             points, so a large radius, and with it a large capture range, costs little there.
         learned_interpolation: whether h corrects what children inherit.
+        choice_radius: how far around a child h looks for displacements to choose from (:class:`~geogrid.nn.Choose`), in units
+            of the parents' scale, where motion may have sharp borders; 0: h is :class:`~geogrid.nn.Interpolate`.
         matcher: whether g starts as a matcher (law e); otherwise it is the plain operator.
         two_encoders: whether fixed and moving images have encoders of their own.
         affine_levels: at how many of the coarsest levels the points of an image move together, affinely.
@@ -54,6 +57,7 @@ class GeoRegConfig:
     matcher: bool = True
     two_encoders: bool = False
     affine_levels: int = 0
+    choice_radius: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.steps) != len(self.channels) or min(self.steps) < 0 or self.steps[-1] < 1:
@@ -64,6 +68,10 @@ class GeoRegConfig:
             given = getattr(self, name)
             if isinstance(given, tuple) and len(given) != len(self.channels):
                 raise GeogridError(f"{name}: expected one number or {len(self.channels)}, one per level, got {given}")
+        if self.choice_radius and self.choice_radius < 1:
+            raise GeogridError(
+                f"choice_radius: expected 0 or at least 1, so that every child has parents, got {self.choice_radius}"
+            )
 
     def at(self, name: str, level: int) -> int:
         """The number of heads, or the hidden width, of a level."""
@@ -79,9 +87,9 @@ class GeoReg(nn.Module):
     r"""Registration by points that move and features that do not (paper, Sec. 3).
 
     Both images become pyramids of features, each alone. From the coarsest level down, the fixed points :math:`x_i` of a level
-    inherit the displacement of the level above (h, :class:`~geogrid.nn.Interpolate`), then take some steps (g,
-    :class:`~geogrid.nn.Refine`): each looks at the moving points around :math:`T(x_i) = A(x_i + u_i)` and adds to
-    :math:`u_i`. Nothing is resampled or encoded again, and only displacements go from level to level.
+    inherit the displacement of the level above (h, :class:`~geogrid.nn.Interpolate` or :class:`~geogrid.nn.Choose`), then take
+    some steps (g, :class:`~geogrid.nn.Refine`): each looks at the moving points around :math:`T(x_i) = A(x_i + u_i)` and adds
+    to :math:`u_i`. Nothing is resampled or encoded again, and only displacements go from level to level.
 
     The decoder computes along the axes of each fixed image, from its centre, so that a rigid motion of the world changes
     nothing but the frame of the answer. Places at which g looks are detached: gradients reach the weights through what is
@@ -111,7 +119,7 @@ class GeoReg(nn.Module):
         self.moving_encoder = PyramidEncoder(c.in_channels, c.channels, c.dim, c.num_blocks) if c.two_encoders else None
         self.refine = nn.ModuleList(self.make_step(level) if steps else nn.Identity() for level, steps in enumerate(c.steps))
         self.interpolate = nn.ModuleList(
-            Interpolate((coarse, fine), c.dim) for fine, coarse in zip(c.channels, c.channels[1:], strict=False)
+            self.make_interpolation(coarse, fine) for fine, coarse in zip(c.channels, c.channels[1:], strict=False)
         )
 
     @property
@@ -130,6 +138,11 @@ class GeoReg(nn.Module):
         return Refine(
             c.channels[level], c.dim, heads, c.head_channels, hidden, c.radius_at(level), matcher=c.matcher, affine=affine
         )
+
+    def make_interpolation(self, coarse: int, fine: int) -> nn.Module:
+        """The layer h between levels of so many channels."""
+        c = self.config
+        return Choose((coarse, fine), c.dim, c.choice_radius) if c.choice_radius else Interpolate((coarse, fine), c.dim)
 
     def forward(
         self, fixed: PointCloud, moving: PointCloud, scale: float | None = None, starts: Sequence[AffineTransform] = ()

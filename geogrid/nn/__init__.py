@@ -1,6 +1,7 @@
 """What is learned: layers of message passing between points in space."""
 
 from geogrid.nn.attention import AttentionOutput, NeighborAttention
+from geogrid.nn.choose import Choose
 from geogrid.nn.conv import ContinuousConv
 from geogrid.nn.convolve import convolve
 from geogrid.nn.encoder import Pyramid, PyramidEncoder, ResidualBlock
@@ -15,6 +16,7 @@ from geogrid.nn.votes import VoteScorer
 
 __all__ = [
     "AttentionOutput",
+    "Choose",
     "ContinuousConv",
     "Interpolate",
     "MeasureNorm",

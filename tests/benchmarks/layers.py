@@ -41,7 +41,7 @@ SECTIONS: dict[str, Callable[[int], str]] = {
     "ablation": lambda threads: ablation.section(250, 3, threads),
     "worlds": lambda threads: sampled_worlds.section(),
     "points": lambda threads: points.section(),
-    "sliding": lambda threads: sliding.section(400, 3, workers=threads),
+    "sliding": lambda threads: sliding.section(600, 3, workers=threads),
     "capture": capture_range.whole,
     "thinned": lambda threads: thinned.section(),
 }

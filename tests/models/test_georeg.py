@@ -15,6 +15,7 @@ from tests.spatial.batches import assert_same
 from tests.spatial.cases import homogeneous, make_grid, rotation
 
 DIMS = pytest.mark.parametrize("dim", [2, 3])
+SIZES = pytest.mark.parametrize("sizes", [{}, {"affine_levels": 2}, {"choice_radius": 2.0}], ids=["plain", "affine", "choice"])
 
 
 def _motion(dim: int) -> torch.Tensor:
@@ -36,9 +37,9 @@ def test_steps_go_from_coarse_to_fine_as_configured(dim: int):
 
 
 @DIMS
-@pytest.mark.parametrize("affine_levels", [0, 2])
-def test_a_batch_equals_its_pairs_one_by_one(dim: int, affine_levels: int):
-    model = make_model(dim, affine_levels=affine_levels).double()
+@SIZES
+def test_a_batch_equals_its_pairs_one_by_one(dim: int, sizes: dict[str, object]):
+    model = make_model(dim, **sizes).double()
     fixed, moving = (in_float64(cloud) for cloud in pair(dim, 2))
     both = model(fixed, moving)
     for number in range(2):
@@ -69,9 +70,9 @@ def test_pairs_of_other_sizes_can_share_a_batch(dim: int):
 
 
 @DIMS
-@pytest.mark.parametrize("affine_levels", [0, 2])
-def test_a_rigid_motion_of_the_world_turns_the_answer_and_nothing_else(dim: int, affine_levels: int):
-    model, (fixed, moving) = make_model(dim, affine_levels=affine_levels), pair(dim)
+@SIZES
+def test_a_rigid_motion_of_the_world_turns_the_answer_and_nothing_else(dim: int, sizes: dict[str, object]):
+    model, (fixed, moving) = make_model(dim, **sizes), pair(dim)
     motion = _motion(dim)
     there = model(fixed.moved(motion[None]), moving.moved(motion[None]))
     for step, turned in zip(model(fixed, moving).steps, there.steps, strict=True):
@@ -87,9 +88,9 @@ def test_a_rigid_start_is_the_same_as_a_moved_moving_image(dim: int):
     torch.testing.assert_close(started.last.displacement, model(fixed, moving).last.displacement, atol=2e-3, rtol=0)
 
 
-@pytest.mark.parametrize("learned", [True, False])
-def test_gradients_reach_every_level_from_the_finest_loss_alone(learned: bool):
-    model = make_model(2, steps=(0, 1, 1), learned_interpolation=learned)
+@pytest.mark.parametrize(("learned", "choice_radius"), [(True, 0.0), (True, 2.0), (False, 0.0)])
+def test_gradients_reach_every_level_from_the_finest_loss_alone(learned: bool, choice_radius: float):
+    model = make_model(2, steps=(0, 1, 1), learned_interpolation=learned, choice_radius=choice_radius)
     model(*pair(2)).last.displacement.square().sum().backward()
     without = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}
     unused = {name for name in without if name.startswith("interpolate")} if not learned else set()
@@ -128,8 +129,9 @@ def test_a_lattice_and_the_same_points_scattered_give_the_same_steps_at_one_leve
     torch.testing.assert_close(model(*spacings, scale=1.0).last.displacement, grid_answer, atol=1e-3, rtol=0)
 
 
-def test_the_order_of_scattered_points_does_not_matter():
-    model, (fixed, moving) = make_model(2), pair(2)
+@pytest.mark.parametrize("choice_radius", [0.0, 2.0])
+def test_the_order_of_scattered_points_does_not_matter(choice_radius: float):
+    model, (fixed, moving) = make_model(2, choice_radius=choice_radius), pair(2)
     order = torch.randperm(fixed.num_points, generator=torch.Generator().manual_seed(0))
     clouds = [PointCloud.from_points(c.pos, c.measure, c.x) for c in (fixed, moving)]
     shuffled = PointCloud.from_points(fixed.pos[order], fixed.measure[order], fixed.x[order])
@@ -188,6 +190,11 @@ def test_saved_weights_give_the_same_answer():
 def test_steps_that_do_not_fit_are_refused(steps: tuple[int, ...]):
     with pytest.raises(GeogridError, match="steps: expected 3 numbers"):
         GeoRegConfig(dim=2, channels=(4, 4, 4), steps=steps)
+
+
+def test_a_choice_among_too_few_parents_is_refused():
+    with pytest.raises(GeogridError, match="choice_radius: expected 0 or at least 1"):
+        GeoRegConfig(dim=2, channels=(4, 4), steps=(1, 1), choice_radius=0.5)
 
 
 def test_pairs_that_do_not_fit_are_refused():

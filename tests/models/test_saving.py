@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,19 @@ def test_the_card_is_inside_and_beside(tmp_path: Path) -> None:
     page = (tmp_path / "a.md").read_text()
     assert "| dice | 0.1235 |" in page
     assert "| data | digits \\| of all kinds |" in page
+
+
+@pytest.mark.parametrize("choice_radius", [0.0, 2.0])
+def test_a_model_that_chooses_comes_back_and_older_files_have_none(choice_radius: float, tmp_path: Path) -> None:
+    config = replace(CONFIG, choice_radius=choice_radius)
+    path = save_weights(tmp_path / "a.safetensors", GeoReg(config), CARD)
+    assert load_weights(path).config == config
+    older = {name: value for name, value in asdict(config).items() if name != "choice_radius"}
+    if choice_radius:
+        with pytest.raises(GeogridError, match="tensors do not fit its model"):
+            load_weights(rewritten(path, config=older))
+    else:
+        assert load_weights(rewritten(path, config=older)).config == config
 
 
 def test_files_are_not_replaced_unasked(tmp_path: Path) -> None:
