@@ -31,6 +31,7 @@ from geogrid.optimize.pipeline import OptimizeConfig, Solution, answer_pair, opt
 from geogrid.report import ReportContents, render_pictures, render_report, write_pictures
 from geogrid.sample_files import SAMPLE_OUTPUTS, write_sample_files
 from geogrid.spatial import Grid, Image, finest_scale, scale_intensities
+from geogrid.spatial.slices import split_grid
 from geogrid.transforms import (
     AffineTransform,
     Composition,
@@ -258,7 +259,7 @@ def register(
     if model != "auto":
         config = replace(config, learned=replace(config.learned, doubt=0.0))
     place = _device(device)
-    check_memory(pair.fixed.image.grid, pair.moving.image.grid, config.scale or 1.0)
+    check_memory(pair.fixed.image.grid, split_grid(pair.moving.image.grid, config.scale or 1.0), config.scale or 1.0)
     chosen = choose_model(model, pair.fixed.image.dim)
     if chosen is None and not optimize:
         raise GeogridError("optimize: without optimisation a model has to answer; leave model at auto, or name one")

@@ -20,7 +20,7 @@ from torch import Tensor
 from geogrid.graph import Neighborhood, radius
 from geogrid.nn import ContinuousConv, NeighborAttention, taper
 from geogrid.nn.hat import hat
-from geogrid.nn.keys import keys
+from geogrid.spatial.keys import keys
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))

@@ -39,7 +39,7 @@ import torch
 from torch import Tensor
 
 from geogrid.nn.hat import hat
-from geogrid.nn.keys import keys
+from geogrid.spatial.keys import keys
 
 MAX_CORRECTION = 4.0
 """V: the largest squared (Mahalanobis) distance from knot to mean at which the correction is applied in full."""

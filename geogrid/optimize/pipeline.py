@@ -17,6 +17,7 @@ from geogrid.optimize.instance import InstanceConfig, num_levels, optimize_displ
 from geogrid.optimize.learned import LearnedConfig, register_learned
 from geogrid.spatial import Grid, Image, finest_scale, pool_image
 from geogrid.spatial.intensity import CONTENT_LEVEL, content_box, grow_box, on_dark_background
+from geogrid.spatial.slices import see_through, slice_parts, split_slices, split_weight
 from geogrid.transforms import AffineTransform, Trajectory
 
 
@@ -81,6 +82,10 @@ def optimize_pair(
     model makes one more start by a search of its own (:func:`geogrid.optimize.register_learned`), where these two end at
     different places (``config.learned.doubt``) and where there is one of them only.
 
+    After the start, what the other image shows in thick slices is averaged across slices as thick, and the moving image's own
+    slices are split to the finest scale, or to the spacing within them (:mod:`geogrid.spatial.slices`). The iterations at the
+    finest level grow with the square root of the number of parts. Nothing changes for images of even voxels.
+
     Args:
         fixed: intensities scaled to [0, 1] (:func:`geogrid.spatial.intensity.scale_intensities`).
         moving: likewise.
@@ -99,17 +104,19 @@ def optimize_pair(
     starts = {"headers" if config.affine == "none" else config.affine.replace("auto", "affine"): Trajectory(affine, ())}
     if config.affine == "auto":
         starts["headers"] = Trajectory(AffineTransform.identity(fixed.dim), ())
-    weights = fixed_weight, moving_weight
+    seen = _comparable(fixed, moving, scale)
+    weights = fixed_weight, None if moving_weight is None else split_weight(moving_weight, scale)
+    config = _for_slices(config, max(slice_parts(fixed.grid, scale) + slice_parts(moving.grid, scale)))
     asked_anyway = model is not None and (len(starts) == 1 or config.learned.doubt <= 0)
     contest = None
     if not asked_anyway:
-        contest = _coarse_levels(fixed, moving, weights, scale, starts, config, part_of(progress, 0.15, 0.05))
+        contest = _coarse_levels(*seen, weights, scale, starts, config, part_of(progress, 0.15, 0.05))
     if contest is None or (model is not None and contest.distance() >= config.learned.doubt):
         assert model is not None
         progress("learned start", 0.2)
         brief = replace(config.learned, carried=())
         starts["learned"] = register_learned(model, fixed, moving, config.similarity, fixed_weight, brief)
-        contest = _coarse_levels(fixed, moving, weights, scale, starts, config, part_of(progress, 0.2, 0.05))
+        contest = _coarse_levels(*seen, weights, scale, starts, config, part_of(progress, 0.2, 0.05))
     best = min(contest.losses, key=contest.losses.__getitem__)
     trajectory, coarse_history = contest.candidates[best]
     trajectory, fine_history = optimize_displacement(
@@ -141,6 +148,19 @@ def answer_pair(
         fixed, moving = on_dark_background(fixed, fixed_weight), on_dark_background(moving)
     found = register_learned(model, fixed, moving, config.similarity, fixed_weight, config.learned)
     return Solution(found, [], fixed.grid, "learned", {})
+
+
+def _comparable(fixed: Image, moving: Image, scale: float) -> tuple[Image, Image]:
+    """Each image seen through slices as thick as the other's, as the headers lay them; those of the moving one split."""
+    seen = see_through(fixed, moving.grid, fixed.grid.spacing, scale)
+    return seen, see_through(split_slices(moving, scale), fixed.grid, moving.grid.spacing, scale)
+
+
+def _for_slices(config: OptimizeConfig, parts: int) -> OptimizeConfig:
+    """Settings for slices ``parts`` times as thick as their pixels are wide: from these the finest level learns more slowly."""
+    first, *others = config.instance.iterations
+    iterations = round(math.sqrt(parts) * first), *others
+    return replace(config, instance=replace(config.instance, iterations=iterations))
 
 
 @dataclass(frozen=True, eq=False)
