@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.sampled_worlds [--model synth-3d] [--pairs 20] [--steps 600]
 
-Every pair is made once, on voxels of half the scale, and then sampled: isotropic at the scale; slices four times as far apart;
-a random quarter of the points; random points that are ten times rarer at one end than at the other; and a moving image on axes
+Every pair is made once, on voxels of half the scale, and then sampled: isotropic at the scale; slices four times as far apart, as
+they are and read by cubics at the scale, as ``geogrid register`` reads thick slices; a random quarter of the points; random points that are ten times rarer at one end than at the other; and a moving image on axes
 that are turned against the fixed ones, as it is and read along the fixed axes first, as ``geogrid register`` does. The error is
 taken at the isotropic points inside the object, whatever was fed.
 """
@@ -25,7 +25,8 @@ from geogrid.graph import Level, inherit_displacement, point_volumes, random_sub
 from geogrid.losses import displacement_loss
 from geogrid.models import choose_model
 from geogrid.optimize.starts import rotation
-from geogrid.spatial import Grid, Image, PointCloud, resample_cloud
+from geogrid.spatial import Grid, Image, PointCloud, resample_cloud, to_images
+from geogrid.spatial.slices import split_slices
 from geogrid.transforms import AffineTransform, warp_image
 from tests.benchmarks.anchors import Check
 from tests.benchmarks.tables import check_list, markdown_table
@@ -63,6 +64,11 @@ def isotropic(image: Image) -> PointCloud:
     return resample_cloud(PointCloud.from_images(image), SCALE)
 
 
+def sliced(cloud: PointCloud) -> Image:
+    """The image of one entry on a lattice."""
+    return to_images(cloud)[0]
+
+
 def thinned(cloud: PointCloud, generator: torch.Generator) -> PointCloud:
     """Random points, ten times rarer at one end of the first axis than at the other."""
     along = cloud.pos[:, 0]
@@ -88,10 +94,12 @@ def samplings(pair: SyntheticPair, seed: int) -> dict[str, tuple[PointCloud, Poi
     """The pair on every sampling; both sides alike, but for the turned axes."""
     generator = torch.Generator().manual_seed(seed)
     both = isotropic(pair.fixed), isotropic(pair.moving)
+    slices = tuple(resample_cloud(cloud, SLICES) for cloud in both)
     oblique, unmoved = turned(pair.moving, generator), AffineTransform.identity(3)
     return {
         "isotropic": both,
-        "slices 4 apart": tuple(resample_cloud(cloud, SLICES) for cloud in both),
+        "slices 4 apart": slices,
+        "slices 4 apart, read at the scale": tuple(PointCloud.from_images(split_slices(sliced(c), SCALE)) for c in slices),
         "25 % scattered": tuple(random_subset(cloud, QUARTER, generator) for cloud in both),
         "density gradient": tuple(thinned(cloud, generator) for cloud in both),
         OBLIQUE: (both[0], isotropic(oblique)),
