@@ -61,5 +61,7 @@ def _shares(name: str, points: Tensor, measure: Tensor | None) -> Tensor:
         raise GeogridError(f"{name}: expected (num_points, dim) and at least one point, got {tuple(points.shape)}")
     measure = torch.ones_like(points[:, 0]) if measure is None else measure.to(points)
     if measure.shape != points.shape[:1] or bool((measure < 0).any()) or not bool(measure.sum() > 0):
-        raise GeogridError(f"measure of {name}: expected {len(points)} numbers from 0 up, some above, got {tuple(measure.shape)}")
+        raise GeogridError(
+            f"measure of {name}: expected {len(points)} numbers from 0 up, some above, got {tuple(measure.shape)}"
+        )
     return measure / measure.sum()

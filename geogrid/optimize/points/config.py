@@ -43,6 +43,7 @@ class PointsConfig:
         passes: of the voting messages.
         fusion_rounds: of votes that each proposal (the affine, the dense and the sparse stage's map) gets by itself before each
             point follows the one that its neighbours agree on most, and that the fused map gets; 0: the sparse stage's alone.
+        last_votes: votes about the fused map, with a fit after each.
         settle_steps: EM steps at the last standard deviation, after the vote.
         feature_sigma: standard deviation of features between partners, in units of their spread over both clouds.
         low_support: mean match support below which votes are not followed and a warning is given.
@@ -67,11 +68,12 @@ class PointsConfig:
     control_points: int = 350
     widths: tuple[float, ...] = (0.2, 0.4, 0.8)
     amplitudes: tuple[float, ...] = (0.025, 0.06, 0.12)
-    voting: Voting = "agreement"
+    voting: Voting = "learned"
     candidates: int = 12
     voters: int = 20
     passes: int = 6
     fusion_rounds: int = 2
+    last_votes: int = 2
     settle_steps: int = 2
     feature_sigma: float = 0.3
     low_support: float = 0.4

@@ -32,8 +32,8 @@ def vote_by_scorer(ballot: Ballot, scorer: VoteScorer, passes: int) -> list[Tens
     kept = scorer.agreement(ballot.offset, blocks[0].rows, blocks[0].voters) if len(blocks) == 1 else None
     found = []
     for _ in range(passes):
-        wanted = ballot.wanted(shares)
-        parts = [block.ask(scorer, shares, wanted, state, kept) for block in blocks]
+        heard = (ballot.wanted(shares), *ballot.consensus(shares))
+        parts = [block.ask(scorer, shares, heard, state, kept) for block in blocks]
         score, state = (torch.cat(part) for part in zip(*parts, strict=True))
         shares = ballot.shares(score, 1.0)
         found.append(shares)
@@ -54,12 +54,12 @@ class _Block:
         return cls(ballot, rows, Neighborhood(voters, torch.ones_like(voters, dtype=torch.bool), len(ballot.offset)))
 
     def ask(
-        self, scorer: VoteScorer, shares: Tensor, wanted: Tensor, state: Tensor, kept: Tensor | None
+        self, scorer: VoteScorer, shares: Tensor, heard: tuple[Tensor, Tensor, Tensor], state: Tensor, kept: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         rows, ballot = self.rows, self.ballot
         agreement = scorer.agreement(ballot.offset, rows, self.voters) if kept is None else kept
         answer: tuple[Tensor, Tensor] = scorer(
-            agreement, ballot.offset[rows], ballot.cost[rows], shares, wanted[rows], state[rows], self.voters,
-            ballot.distance[rows], rows,
+            agreement, ballot.offset[rows], ballot.cost[rows], shares, *(part[rows] for part in heard), state[rows],
+            self.voters, ballot.distance[rows], rows,
         )  # fmt: skip
         return answer

@@ -193,7 +193,7 @@ def _voted(stages: Stages, maps: Mapping[str, Tensor]) -> tuple[Tensor, Matches 
     if not stages.takes_votes:
         return maps[last], None, {last: 1.0}
     theta, followed = stages.fuse(maps) if config.fusion_rounds else (maps[last], {last: 1.0})
-    theta, votes = stages.vote(theta)
+    theta, votes = stages.vote(theta, config.last_votes)
     if float(votes.support.mean()) >= config.low_support:
         return theta, votes, followed
     return maps[last], None, {last: 1.0}
@@ -208,7 +208,7 @@ def _optimized(stages: Stages, model: GeoReg | None) -> _Found:
         maps = {"network": stages.learned(model)} | maps
     theta, matches, followed = _voted(stages, maps)
     if not stages.is_dense:
-        theta = stages.finish(stages.settle(theta))
+        theta = stages.settle(theta) if matches is None else stages.reconcile(theta, matches)
     found = fit.transform(theta)
     if matches is None:
         found = stages.fine(found)
