@@ -27,8 +27,8 @@ class VoteScorer(MessagePassing):
         \textstyle\sum_l q_{jl},\; r_{ij}\Big)
 
     and the mean over j, with the candidate's own state and its distance from where the voters expect the partner, gives its
-    next state and score. The same weights serve every pass. Only distances enter, so a rotation changes nothing, and the weights
-    serve 2-D and 3-D alike.
+    next state and score. The same weights serve every pass. Only distances enter, so a rotation changes nothing, and the same
+    weights serve 2-D and 3-D.
 
     Args:
         hidden: width of the messages.
