@@ -37,13 +37,13 @@ class PointsConfig:
         control_points: centers of the kernels.
         widths: of the kernels, in radii.
         amplitudes: prior standard deviation of the displacement of each width, in radii.
-        voting: what settles the matches at the end.
+        voting: what settles the matches at the end: one vote by hand (``agreement``), after it another by what was learned
+            (``learned``), or distance alone (``none``).
         candidates: moving points among which a fixed point's match is voted.
         voters: neighbours that vote.
         passes: of the voting messages.
         fusion_rounds: of votes that each proposal (the affine, the dense and the sparse stage's map) gets by itself before each
             point follows the one that its neighbours agree on most, and that the fused map gets; 0: the sparse stage's alone.
-        last_votes: votes about the fused map, with a fit after each.
         settle_steps: EM steps at the last standard deviation, after the vote.
         feature_sigma: standard deviation of features between partners, in units of their spread over both clouds.
         low_support: mean match support below which votes are not followed and a warning is given.
@@ -73,7 +73,6 @@ class PointsConfig:
     voters: int = 20
     passes: int = 6
     fusion_rounds: int = 2
-    last_votes: int = 2
     settle_steps: int = 2
     feature_sigma: float = 0.3
     low_support: float = 0.4

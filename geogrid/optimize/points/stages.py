@@ -118,14 +118,17 @@ class Stages:
         theta, followed = fusion(list(maps.values()))
         return theta, dict(zip(maps, followed, strict=True))
 
-    def vote(self, theta: Tensor, rounds: int = 1) -> tuple[Tensor, Matches]:
-        """Lets neighbours vote on the matches and fits the map to what they chose, so often."""
-        seen = self._last
-        for _ in range(rounds):
-            ballot = Ballot.of(seen.fixed, self._place(theta), seen.moving, self.spacing, self.config, self._voters)
-            matches = Matches(ballot.candidates, self._shares(ballot).double())
-            theta = self._refit(theta, matches.target(seen.moving.points), matches.support)
-        return theta, matches
+    def vote(self, theta: Tensor, learned: bool = False) -> tuple[Tensor, Matches]:
+        """Lets neighbours vote on the matches, by hand or by what was learned, and fits the map to what they chose."""
+        seen, config = self._last, self.config
+        ballot = Ballot.of(seen.fixed, self._place(theta), seen.moving, self.spacing, config, self._voters)
+        if learned:
+            with torch.no_grad():
+                shares = vote_by_scorer(ballot, load_vote_scorer(), config.passes)[-1]
+        else:
+            shares = vote_by_agreement(ballot, config.passes)
+        matches = Matches(ballot.candidates, shares.double())
+        return self._refit(theta, matches.target(seen.moving.points), matches.support), matches
 
     def settle(self, theta: Tensor) -> Tensor:
         """A few EM steps at the last standard deviation, and the fit whose noise and stiffness the matches choose."""
@@ -188,12 +191,6 @@ class Stages:
     @cached_property
     def _last(self) -> Assigner:
         return self._assigner(self.config.sparse_points, self.config.neighbors)
-
-    def _shares(self, ballot: Ballot) -> Tensor:
-        if self.config.voting == "agreement":
-            return vote_by_agreement(ballot, self.config.passes)
-        with torch.no_grad():
-            return vote_by_scorer(ballot, load_vote_scorer(), self.config.passes)[-1]
 
     @cached_property
     def _voters(self) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from geogrid.graph import compiled
+from geogrid.models import load_vote_scorer
 from geogrid.optimize.points.agreement import vote_by_agreement
 from geogrid.optimize.points.anneal import falling
 from geogrid.optimize.points.assign import LEAST_VOTE, Assigner
@@ -16,6 +17,7 @@ from geogrid.optimize.points.cloud import OrderedCloud, geometric_median
 from geogrid.optimize.points.config import PointsConfig
 from geogrid.optimize.points.evidence import evidence_fit
 from geogrid.optimize.points.fit import SmoothFit
+from geogrid.optimize.points.learned import vote_by_scorer
 from geogrid.optimize.points.matches import Matches
 from tests.optimize.points.clouds import scattered, shuffled
 from tests.spatial.cases import rotation
@@ -266,9 +268,13 @@ def test_compiled_votes_are_those_of_plain_operations(dim, threads, monkeypatch)
     assert float(found[0].amax(1).mean()) > 0.3, "most have a partner"
 
 
-def test_votes_reject_points_without_a_partner():
-    fixed = torch.cat([scattered(2, 150), scattered(2, 50, seed=3)])
+@pytest.mark.parametrize("learned", [False, True])
+def test_votes_reject_points_without_a_partner(learned):
+    fixed = torch.cat([scattered(2, 150), scattered(2, 50, seed=3), scattered(2, 20, seed=4) + 1000])
     moving = fixed[:150] + 2.0
     ballot = _ballot(fixed, fixed, moving)
-    support = Matches(ballot.candidates, vote_by_agreement(ballot, 6)).support
-    assert float(support[:150].mean()) > float(support[150:].mean()) + 0.5
+    with torch.no_grad():
+        shares = vote_by_scorer(ballot, load_vote_scorer(), 6)[-1] if learned else vote_by_agreement(ballot, 6)
+    support = Matches(ballot.candidates, shares).support
+    assert float(support[:150].mean()) > float(support[150:200].mean()) + 0.5
+    assert float(support[200:].max()) < 1e-3, "far away"
