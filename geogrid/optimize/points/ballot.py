@@ -72,7 +72,8 @@ class Ballot:
     @cached_property
     def distance(self) -> Tensor:
         """From each point to its voters, ``(num_fixed, v)``."""
-        return self.toward.norm(dim=-1)
+        length: Tensor = self.toward.norm(dim=-1)
+        return length
 
     @cached_property
     def disagreement(self) -> Tensor:
