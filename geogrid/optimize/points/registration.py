@@ -190,8 +190,8 @@ def _alone(stages: Stages, model: GeoReg | None) -> _Found:
 def _voted(stages: Stages, maps: Mapping[str, Tensor]) -> tuple[Tensor, Matches | None, dict[str, float]]:
     """The map that votes make of several, the matches, and what was followed; the last map where votes find no support.
 
-    Whether they do is judged by the vote by hand: the learned one finds order among unrelated points, too, and knows nothing about a
-    handful.
+    Whether they do is judged by the vote by hand: the learned one finds order among unrelated points, too, and knows nothing
+    about a handful.
     """
     config, last = stages.config, list(maps)[-1]
     if not stages.takes_votes:
