@@ -6,6 +6,7 @@ from geogrid.losses.mind import SelfSimilarity
 from geogrid.losses.nmi import MutualInformation
 from geogrid.losses.objective import Objective, ObjectiveConfig
 from geogrid.losses.scattered import scattered_smoothness_loss
+from geogrid.losses.sinkhorn import sinkhorn_loss
 from geogrid.losses.smoothness import bending_loss, diffusion_loss, folding_loss
 from geogrid.losses.supervised import dice_loss, displacement_loss, landmark_loss
 from geogrid.losses.trajectory import TrajectoryLoss, TrajectoryLossConfig
@@ -30,4 +31,5 @@ __all__ = [
     "ncc_loss",
     "nmi_loss",
     "scattered_smoothness_loss",
+    "sinkhorn_loss",
 ]

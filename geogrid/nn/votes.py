@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
@@ -12,8 +10,12 @@ from torch_geometric.nn import MessagePassing
 from geogrid.graph import Neighborhood, compiled
 from geogrid.nn.encoder import SLOPE
 
-TOLERANCES = (0.12, 0.35, 1.0)
-"""Standard deviations of the agreement kernels, in spacings."""
+TOLERANCE = 1.0
+"""Standard deviation of the widest agreement kernel, in spacings."""
+LEAST = 1e-4
+"""Least agreement that is raised to a power: what is fainter would be slow to multiply."""
+KERNELS = 3
+"""Number of agreement kernels; each is the one before to the power of 8, so that one exponential serves all."""
 
 
 class VoteScorer(MessagePassing):
@@ -24,25 +26,26 @@ class VoteScorer(MessagePassing):
     .. math:: m_{ijk} = \phi\Big(\big[\textstyle\sum_l q_{jl}\, e^{-|d_{ik} - d_{jl}|^2 / 2 \tau_b^2}\big]_b,\;
         \textstyle\sum_l q_{jl},\; r_{ij}\Big)
 
-    and the mean over j, with the candidate's own state, gives its next state and score. The same weights serve every pass. Only
-    distances enter, so a rotation changes nothing, and the weights serve 2-D and 3-D alike.
+    and the mean over j, with the candidate's own state and its distance from where the voters expect the partner, gives its
+    next state and score. The same weights serve every pass. Only distances enter, so a rotation changes nothing, and the same
+    weights serve 2-D and 3-D.
 
     Args:
         hidden: width of the messages.
         state: channels that a candidate keeps from pass to pass.
-        tolerances: the :math:`\tau_b`, in the unit of the offsets.
+        tolerance: the largest :math:`\tau_b`, in the unit of the offsets; the others are smaller by :math:`\sqrt 8` each.
     """
 
-    def __init__(self, hidden: int = 24, state: int = 8, tolerances: Sequence[float] = TOLERANCES) -> None:
+    def __init__(self, hidden: int = 24, state: int = 8, tolerance: float = TOLERANCE) -> None:
         super().__init__(aggr="mean", node_dim=0)
-        self.tolerances, self.num_state = tuple(tolerances), state
-        self.say = nn.Linear(len(self.tolerances) + 2, hidden)
-        self.hear = nn.Linear(hidden + state + 3, 2 * hidden)
+        self.tolerance, self.num_state = tolerance, state
+        self.say = nn.Linear(KERNELS + 2, hidden)
+        self.hear = nn.Linear(hidden + state + 5, 2 * hidden)
         self.judge = nn.Linear(2 * hidden, state + 1)
         nn.init.zeros_(self.judge.bias)
 
     def agreement(self, offset: Tensor, rows: Tensor, voters: Neighborhood) -> Tensor:
-        r"""How near candidates' offsets are to those of a voter, :math:`e^{-|d_{ik} - d_{jl}|^2 / 2 \tau_b^2}`.
+        r"""How near candidates' offsets are to a voter's, by the widest kernel :math:`e^{-|d_{ik} - d_{jl}|^2 / 2 \tau_0^2}`.
 
         Args:
             offset: ``(num_points, k, dim)`` from where a point is to its candidates.
@@ -50,18 +53,22 @@ class VoteScorer(MessagePassing):
             voters: the neighbours of each of the rows among the points.
 
         Returns:
-            ``(num_edges, kernels * k, k)``, the voter's candidates last. It is the same in every pass.
+            ``(num_edges, k, k)``, the voter's candidates last. It is the same in every pass.
         """
         if self._is_looped(offset, voters):
             return self._looped_agreement(offset, rows, voters)
         context, query = voters.edge_index
         own, theirs = offset[rows[query]], offset[context]
         squared = (own[:, :, None] - theirs[:, None]).square().sum(-1)
-        return torch.cat([torch.exp(squared * (-0.5 / t**2)) for t in self.tolerances], 1)
+        return torch.exp(squared * self._rate)
+
+    @property
+    def _rate(self) -> float:
+        return -0.5 / self.tolerance**2
 
     def forward(
-        self, agreement: Tensor, offset: Tensor, cost: Tensor, shares: Tensor, wanted: Tensor, state: Tensor,
-        voters: Neighborhood, distance: Tensor, rows: Tensor,
+        self, agreement: Tensor, offset: Tensor, cost: Tensor, shares: Tensor, wanted: Tensor, aside: Tensor, weight: Tensor,
+        state: Tensor, voters: Neighborhood, distance: Tensor, rows: Tensor,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """One pass over some of the points.
 
@@ -71,6 +78,8 @@ class VoteScorer(MessagePassing):
             cost: ``(num_rows, k)`` disagreement of features.
             shares: ``(num_points, k)`` the present probabilities.
             wanted: ``(num_rows, k)`` how much all points together want the candidate.
+            aside: ``(num_rows, k)`` how far the candidate lies from where the voters expect the partner.
+            weight: ``(num_rows,)`` how much the voters have to say about that.
             state: ``(num_rows, k, state)``.
             voters: the neighbours of each of the rows among the points.
             distance: ``(num_rows, v)`` to them, in the unit of the offsets.
@@ -86,7 +95,8 @@ class VoteScorer(MessagePassing):
                 voters.edge_index, shares=(shares, shares[rows]), agreement=agreement, distance=distance[voters.mask],
                 size=(len(shares), len(rows)),
             )  # fmt: skip
-        told = torch.stack([offset.square().sum(-1).sqrt(), shares[rows], wanted.clamp_max(4)], -1)
+        certain = (weight / (1 + weight))[:, None].expand_as(aside)
+        told = torch.stack([offset.square().sum(-1).sqrt(), shares[rows], wanted.clamp_max(4), aside.clamp_max(3), certain], -1)
         inner = leaky_relu(self.hear(torch.cat([heard.view(*told.shape[:2], -1), told, state], -1)), SLOPE)
         found = self.judge(inner)
         return 4 * found[..., 0] - 0.5 * cost, torch.tanh(found[..., 1:])
@@ -98,12 +108,11 @@ class VoteScorer(MessagePassing):
     def _looped_agreement(self, offset: Tensor, rows: Tensor, voters: Neighborhood) -> Tensor:
         from geogrid.nn.ops import vote_loops
 
-        kernels, k = len(self.tolerances), offset.shape[1]
-        rates = offset.new_tensor([-0.5 / t**2 for t in self.tolerances])
-        found = offset.new_empty(len(rows), voters.k, kernels, k, k)
-        arrays = [part.contiguous().numpy() for part in (offset, rows, voters.index, rates, found)]
-        compiled.share_out(len(rows), lambda first, last: vote_loops.fill_exponents(first, last, *arrays))
-        return found.exp_().view(-1, kernels * k, k)
+        k = offset.shape[1]
+        found = offset.new_empty(len(rows), voters.k, k, k)
+        arrays = [part.contiguous().numpy() for part in (offset, rows, voters.index, found)]
+        compiled.share_out(len(rows), lambda first, last: vote_loops.fill_exponents(first, last, *arrays, self._rate))
+        return found.exp_().view(-1, k, k)
 
     def _looped(self, agreement: Tensor, shares: Tensor, voters: Neighborhood, distance: Tensor) -> Tensor:
         """What :meth:`message` and the mean over the voters give, ``(num_rows, k, hidden)``."""
@@ -111,14 +120,17 @@ class VoteScorer(MessagePassing):
 
         k, count = shares.shape[1], voters.num_query
         heard = shares.new_empty(count, k, self.say.out_features)
-        parts = (agreement.view(count, voters.k, -1, k, k), shares, voters.index, distance, self.say.weight.T, self.say.bias)
+        parts = (agreement.view(count, voters.k, k, k), shares, voters.index, distance, self.say.weight.T, self.say.bias)
         arrays = [part.detach().contiguous().numpy() for part in parts]
         compiled.share_out(count, lambda first, last: vote_loops.hear(first, last, *arrays, SLOPE, heard.numpy()))
         return heard
 
     def message(self, shares_j: Tensor, agreement: Tensor, distance: Tensor) -> Tensor:
         """What each neighbour says about each candidate, ``(num_edges, k, hidden)``."""
-        agree = (agreement @ shares_j[..., None]).view(len(shares_j), len(self.tolerances), -1).transpose(1, 2)
+        kernels = [agreement]
+        for _ in range(KERNELS - 1):
+            kernels.append(kernels[-1].clamp_min(LEAST).square().square().square())
+        agree = torch.cat([kernel @ shares_j[..., None] for kernel in kernels], -1)
         rest = torch.stack([shares_j.sum(1), distance], 1)[:, None].expand(-1, agree.shape[1], -1)
         said: Tensor = leaky_relu(self.say(torch.cat([agree, rest], -1)), SLOPE)
         return said

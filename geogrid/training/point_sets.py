@@ -9,9 +9,10 @@ import torch
 
 from geogrid.data import PairBatch
 from geogrid.errors import GeogridError
-from geogrid.graph import point_volumes
+from geogrid.graph import point_spacing, point_volumes
 from geogrid.io import read_points
 from geogrid.io.points import POINT_SUFFIXES
+from geogrid.optimize.points.network import counted_cloud
 from geogrid.spatial import PointCloud
 from geogrid.training.file_pairs import FilePairs
 
@@ -20,7 +21,8 @@ from geogrid.training.file_pairs import FilePairs
 class PointsConfig:
     """Pairs of point sets in a folder, all of them with each other in both directions, or those of a list.
 
-    Every point has one feature, the number 1, so that only where points are tells them apart.
+    Every point has one feature, the number 1, so that only where points are tells them apart; or none, for a model of
+    ``in_channels: 0`` such as ``points-3d``.
 
     Args:
         folder: of point files in world mm (CSV, GIFTI, PLY, VTK).
@@ -28,6 +30,8 @@ class PointsConfig:
         pattern: of the names of the files.
         coordinates: ``ras`` or ``lps``.
         corresponding: whether row i is the same point in all files; the truth is then known.
+        bare: whether a model sees points as :func:`geogrid.optimize.register_points` shows them: without features, lengths in
+            spacings of the pair, every point counts the same.
         keep: point sets that stay in memory.
 
     Raises:
@@ -39,6 +43,7 @@ class PointsConfig:
     pattern: str = "*.csv"
     coordinates: Literal["ras", "lps"] = "ras"
     corresponding: bool = False
+    bare: bool = False
     keep: int = 1024
 
     def __post_init__(self) -> None:
@@ -71,6 +76,8 @@ class PointPairs:
         names, fixed, moving = self.pairs.draw(number)
         if fixed.dim != moving.dim:
             raise GeogridError(f"{names[0]}, {names[1]}: expected points of one dimension, got 2-D and 3-D")
+        if self.config.bare:
+            fixed, moving = _bare(fixed, moving)
         if not self.config.corresponding:
             return PairBatch(fixed, moving)
         if fixed.num_points != moving.num_points:
@@ -84,3 +91,8 @@ class PointPairs:
         pos = read_points(self.pairs.files[name], coordinates=self.config.coordinates).points.float()
         measure = point_volumes(pos, dimension=pos.shape[1]).measure
         return PointCloud.from_points(pos, measure, torch.ones_like(pos[:, :1]))
+
+
+def _bare(fixed: PointCloud, moving: PointCloud) -> tuple[PointCloud, PointCloud]:
+    spacing = (point_spacing(fixed.pos) + point_spacing(moving.pos)) / 2
+    return counted_cloud(fixed.pos / spacing), counted_cloud(moving.pos / spacing)

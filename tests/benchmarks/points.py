@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.points [--draws 3] [--large 1000000] [--plot] [--page docs/benchmarks.md]
 
-Each is registered in several ways: as it comes, without a model, by the model alone, and with learned votes. The real sets are
+Each is registered in several ways: as it comes, without a model, by the model alone, and with votes by hand. The real sets are
 found by ``GEOGRID_TEST_DATA``. Settings were chosen on synthetic pairs (decision 9), never on these.
 """
 
@@ -67,7 +67,7 @@ WAYS = {
     "geogrid": Way(),
     "without a model": Way(with_model=False),
     "network alone": Way(optimize=False),
-    "learned votes": Way(PointsConfig(voting="learned")),
+    "votes by hand": Way(PointsConfig(voting="agreement")),
 }
 """The first one is judged."""
 

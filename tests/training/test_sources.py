@@ -14,6 +14,7 @@ import torch
 from geogrid.data import PairBatch, PointPairConfig, SyntheticConfig
 from geogrid.errors import GeogridError
 from geogrid.graph import point_spacing
+from geogrid.models import GeoReg
 from geogrid.training import (
     CloudsConfig,
     DataConfig,
@@ -28,6 +29,7 @@ from geogrid.training import (
 from geogrid.training.draws import generator_of, shuffled_place
 from geogrid.training.loader import StepSampler
 from geogrid.training.samplings import resampled_pair
+from tests.models.cases import small_config
 from tests.training.tiny import write_subjects
 
 SMALL = SyntheticConfig((16, 12), (2.0, 2.0))
@@ -127,6 +129,28 @@ def test_corresponding_points_give_the_truth(subjects: Path) -> None:
     pair = source.draw(0)
     assert pair.displacement is not None
     assert torch.equal(pair.fixed.pos + pair.displacement, pair.moving.pos)
+
+
+def test_bare_points_are_what_a_model_for_clouds_sees(tmp_path: Path) -> None:
+    """In spacings and without features: files in cm, two of them moved copies of one, are the same pairs as files in mm."""
+    points = 80 * torch.rand(60, 3, generator=torch.Generator().manual_seed(0))
+    pairs = []
+    for name, unit in (("mm", 1.0), ("cm", 0.1)):
+        folder = tmp_path / name
+        folder.mkdir()
+        for number in range(2):
+            moved = unit * (points + 4 * number)
+            rows = "\n".join(",".join(f"{value:.6f}" for value in row) for row in moved.tolist())
+            (folder / f"{number}.csv").write_text(f"x,y,z\n{rows}\n")
+        pairs.append(make_source(DataConfig(points=PointsConfig(str(folder), corresponding=True, bare=True)), 0).draw(0))
+    first, second = pairs
+    assert first.fixed.x is first.moving.x is None
+    assert first.displacement is not None
+    torch.testing.assert_close(second.fixed.pos, first.fixed.pos, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(first.displacement, first.moving.pos - first.fixed.pos)
+    assert point_spacing(first.fixed.pos) == pytest.approx(1.0, rel=1e-3)
+    trajectory = GeoReg(small_config(3, in_channels=0))(first.fixed, first.moving, scale=1.5)
+    assert bool(trajectory.last.displacement.isfinite().all())
 
 
 def test_groups_of_worlds_share_their_kind() -> None:

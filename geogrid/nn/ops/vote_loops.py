@@ -7,34 +7,41 @@ from numba import njit
 
 FAINTEST = np.float32(-50.0)
 """Least exponent: what is fainter would be slow to multiply (denormal numbers)."""
+LEAST = np.float32(1e-4)
+"""Least agreement that is raised to a power, for the same reason."""
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def fill_exponents(first, last, offset, rows, voters, rates, exponents):  # pragma: no cover
-    """For a range of rows ``rates_b * |d_ik - d_jl|^2`` of every voter j, ``(num_rows, v, kernels, k, k)``."""
+def fill_exponents(first, last, offset, rows, voters, exponents, rate):  # pragma: no cover
+    """For a range of rows ``rate * |d_ik - d_jl|^2`` of every voter j, ``(num_rows, v, k, k)``."""
     count, dim = offset.shape[1:]
+    slope = offset.dtype.type(rate)
+    theirs, squares = np.empty((dim, count), dtype=offset.dtype), np.empty(count, dtype=offset.dtype)
     for i in range(first, last):
         own = rows[i]
         for j in range(voters.shape[1]):
             other = voters[i, j]
-            for k in range(count):
+            for a in range(dim):
                 for m in range(count):
-                    squared = offset.dtype.type(0)
-                    for a in range(dim):
-                        away = offset[own, k, a] - offset[other, m, a]
-                        squared += away * away
-                    for b in range(len(rates)):
-                        exponents[i, j, b, k, m] = max(rates[b] * squared, FAINTEST)
+                    theirs[a, m] = offset[other, m, a]
+            for k in range(count):
+                squares[:] = 0
+                for a in range(dim):
+                    mine = offset[own, k, a]
+                    for m in range(count):
+                        away = mine - theirs[a, m]
+                        squares[m] += away * away
+                for m in range(count):
+                    exponents[i, j, k, m] = max(slope * squares[m], FAINTEST)
 
 
 @njit(nogil=True, cache=True, fastmath=True)
 def hear(first, last, agreement, shares, voters, distance, weight, bias, slope, heard):  # pragma: no cover
     """For a range of rows the mean of what the voters say about each candidate, ``(num_rows, k, hidden)``.
 
-    ``agreement`` is ``(num_rows, v, kernels, k, k)``, ``weight`` ``(kernels + 2, hidden)``.
+    ``agreement`` is ``(num_rows, v, k, k)`` of the widest of three kernels, ``weight`` ``(3 + 2, hidden)``.
     """
-    kernels, count = agreement.shape[2:4]
-    hidden = weight.shape[1]
+    count, hidden = agreement.shape[2], weight.shape[1]
     base, told = bias.copy(), bias.copy()
     for i in range(first, last):
         heard[i] = 0
@@ -42,15 +49,24 @@ def hear(first, last, agreement, shares, voters, distance, weight, bias, slope, 
             word = shares[voters[i, j]]
             total = word.sum()
             for h in range(hidden):
-                base[h] = bias[h] + total * weight[kernels, h] + distance[i, j] * weight[kernels + 1, h]
+                base[h] = bias[h] + total * weight[3, h] + distance[i, j] * weight[4, h]
             for k in range(count):
-                told[:] = base
-                for b in range(kernels):
-                    agree = shares.dtype.type(0)
-                    for m in range(count):
-                        agree += agreement[i, j, b, k, m] * word[m]
-                    for h in range(hidden):
-                        told[h] += agree * weight[b, h]
+                wide, middle, narrow = shares.dtype.type(0), shares.dtype.type(0), shares.dtype.type(0)
+                for m in range(count):
+                    one = agreement[i, j, k, m]
+                    two = max(one, LEAST)
+                    two = two * two
+                    two = two * two
+                    two = two * two
+                    three = max(two, LEAST)
+                    three = three * three
+                    three = three * three
+                    three = three * three
+                    wide += one * word[m]
+                    middle += two * word[m]
+                    narrow += three * word[m]
+                for h in range(hidden):
+                    told[h] = base[h] + wide * weight[0, h] + middle * weight[1, h] + narrow * weight[2, h]
                 for h in range(hidden):
                     heard[i, k, h] += max(told[h], slope * told[h])
         heard[i] /= voters.shape[1]

@@ -13,6 +13,8 @@ from geogrid.optimize.points.matches import Matches
 
 FAINTEST = -50.0
 """Least exponent of a likelihood: fainter ones would be denormal numbers, which processors multiply slowly."""
+LEAST_VOTE = 1e-3
+"""Added to a vote before it is weighed against distance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +56,12 @@ class Assigner:
     feature_sigma: float = 1.0
     neighbors: int | None = None
 
-    def __call__(self, place: Tensor, sigma: float) -> Assignment:
-        """The assignment when the fixed points are at ``place``, ``(num_fixed, dim)``."""
-        return self._among_all(place, sigma) if self.neighbors is None else self._among_near(place, sigma)
+    def __call__(self, place: Tensor, sigma: float, votes: Matches | None = None) -> Assignment:
+        r"""The assignment when the fixed points are at ``place``, ``(num_fixed, dim)``.
+
+        With votes it is among their candidates, and :math:`\ell_{ij}` is multiplied by the root of the vote.
+        """
+        return self._among_all(place, sigma) if self.neighbors is None else self._among_near(place, sigma, votes)
 
     def _among_all(self, place: Tensor, sigma: float) -> Assignment:
         middle = self.moving.middle
@@ -71,19 +76,24 @@ class Assigner:
         target = (likely @ there).double() * sigma / weight.clamp_min(1e-12).double()[:, None] + middle
         return Assignment(weight.double(), target, -float(total.log().mean()))
 
-    def _among_near(self, place: Tensor, sigma: float) -> Assignment:
-        found, total = self._shares(place, sigma)
+    def _among_near(self, place: Tensor, sigma: float, votes: Matches | None) -> Assignment:
+        found, total = self._shares(place, sigma, votes)
         return Assignment(found.support, found.target(self.moving.points), -float(total.log().mean()))
 
     def near(self, place: Tensor, sigma: float) -> Matches:
         """The probabilities of the near candidates themselves."""
         return self._shares(place, sigma)[0]
 
-    def _shares(self, place: Tensor, sigma: float) -> tuple[Matches, Tensor]:
+    def _shares(self, place: Tensor, sigma: float, votes: Matches | None = None) -> tuple[Matches, Tensor]:
         points = self.moving.points
-        table = knn(points, place, min(self.neighbors or len(points), len(points))).index
+        if votes is None:
+            table = knn(points, place, min(self.neighbors or len(points), len(points))).index
+        else:
+            table = votes.candidates
         cost = (points[table] - place[:, None]).square().sum(-1) / sigma**2
         likely = torch.exp(-0.5 * (cost + feature_cost(self.fixed, self.moving, table, self.feature_sigma)))
+        if votes is not None:
+            likely = likely * (votes.shares + LEAST_VOTE).sqrt()
         total = likely.new_zeros(len(points)).index_add_(0, table.flatten(), likely.flatten()) + self.outliers
         return Matches(table, likely / total[table]), total
 

@@ -13,6 +13,13 @@ from geogrid.optimize.points.assign import feature_cost
 from geogrid.optimize.points.cloud import OrderedCloud
 from geogrid.optimize.points.config import PointsConfig
 
+AROUND = 1.2
+"""Standard deviation of the weights of voters in a consensus, in spacings."""
+LEVEL = 0.02
+"""Prior precision of a consensus at the point, relative to that of a sure voter."""
+SLOPE = 1.0
+"""Prior precision of its slope, per spacing, likewise."""
+
 
 @dataclass(frozen=True, eq=False)
 class Ballot:
@@ -23,7 +30,7 @@ class Ballot:
         offset: ``(num_fixed, k, dim)`` from there to the candidate.
         cost: ``(num_fixed, k)`` disagreement of features.
         voters: ``(num_fixed, v)`` int64, the fixed points nearest to each one.
-        distance: ``(num_fixed, v)`` to them.
+        toward: ``(num_fixed, v, dim)`` from the point to them.
         num_moving: how many moving points there are.
     """
 
@@ -31,11 +38,19 @@ class Ballot:
     offset: Tensor
     cost: Tensor
     voters: Tensor
-    distance: Tensor
+    toward: Tensor
     num_moving: int
 
     @classmethod
-    def of(cls, fixed: OrderedCloud, place: Tensor, moving: OrderedCloud, spacing: float, config: PointsConfig) -> Ballot:
+    def of(
+        cls,
+        fixed: OrderedCloud,
+        place: Tensor,
+        moving: OrderedCloud,
+        spacing: float,
+        config: PointsConfig,
+        voters: Tensor | None = None,
+    ) -> Ballot:
         """Looks candidates and voters up.
 
         Args:
@@ -44,17 +59,21 @@ class Ballot:
             moving: points.
             spacing: the unit of length.
             config: how many of both, and what features are worth.
+            voters: what :func:`nearest_others` said of the fixed points earlier.
         """
         points = fixed.points
         candidates = knn(moving.points, place, min(config.candidates, len(moving))).index
-        voters = knn(points, points, min(config.voters + 1, len(fixed))).index
-        itself = voters == torch.arange(len(fixed))[:, None]
-        itself[~itself.any(1), -1] = True
-        voters = voters[~itself].view(len(fixed), -1)
+        voters = nearest_others(points, config.voters) if voters is None else voters
         offset = ((moving.points[candidates] - place[:, None]) / spacing).float()
-        distance = ((points[voters] - points[:, None]).norm(dim=-1) / spacing).float()
+        toward = ((points[voters] - points[:, None]) / spacing).float()
         cost = feature_cost(fixed, moving, candidates, config.feature_sigma)
-        return cls(candidates, offset, cost.float(), voters, distance, len(moving))
+        return cls(candidates, offset, cost.float(), voters, toward, len(moving))
+
+    @cached_property
+    def distance(self) -> Tensor:
+        """From each point to its voters, ``(num_fixed, v)``."""
+        length: Tensor = self.toward.norm(dim=-1)
+        return length
 
     @cached_property
     def disagreement(self) -> Tensor:
@@ -83,3 +102,37 @@ class Ballot:
         """How much all fixed points together want each candidate, ``(num_fixed, k)``."""
         total = shares.new_zeros(self.num_moving).index_add(0, self.candidates.flatten(), shares.flatten())
         return total[self.candidates]
+
+    def consensus(self, shares: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Where the voters alone expect a point's partner, and how much they have to say.
+
+        The offsets of the voters, each weighted by how sure it is and how near, are met by a displacement that is linear around
+        the point, with a Gaussian prior on its value and its slope; what it is at the point is :math:`\mu_i`.
+
+        Args:
+            shares: ``(num_fixed, k)`` the present probabilities.
+
+        Returns:
+            :math:`|d_{ik} - \mu_i|`, ``(num_fixed, k)``, and the weight of the voters, ``(num_fixed,)``.
+        """
+        sharp = shares.square()
+        near = torch.exp(self.toward.square().sum(-1) * (-0.5 / AROUND**2))
+        weight = near * sharp.sum(1)[self.voters]
+        mean = (sharp[..., None] * self.offset).sum(1)[self.voters]
+        place = torch.cat([torch.ones_like(near)[..., None], self.toward], -1)
+        normal = torch.einsum("nv,nva,nvb->nab", weight, place, place)
+        first = torch.zeros(normal.shape[1], dtype=normal.dtype)
+        first[0] = 1
+        prior = torch.full_like(first, LEVEL)
+        prior[1:] = SLOPE
+        row = torch.linalg.solve(normal + torch.diag(prior), first.expand(len(normal), -1))
+        expected = torch.einsum("nv,nva,na,nvd->nd", near, place, row, mean)
+        return ((self.offset - expected[:, None]).square().sum(-1) + 1e-8).sqrt(), 1 / row[:, 0]
+
+
+def nearest_others(points: Tensor, count: int) -> Tensor:
+    """The ``count`` nearest other points of each point (or all of them, where there are fewer), int64."""
+    found = knn(points, points, min(count + 1, len(points))).index
+    itself = found == torch.arange(len(points))[:, None]
+    itself[~itself.any(1), -1] = True
+    return found[~itself].view(len(points), -1)

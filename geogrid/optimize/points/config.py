@@ -37,7 +37,8 @@ class PointsConfig:
         control_points: centers of the kernels.
         widths: of the kernels, in radii.
         amplitudes: prior standard deviation of the displacement of each width, in radii.
-        voting: what settles the matches at the end.
+        voting: what settles the matches at the end: one vote by hand (``agreement``), after it another by what was learned
+            (``learned``), or distance alone (``none``).
         candidates: moving points among which a fixed point's match is voted.
         voters: neighbours that vote.
         passes: of the voting messages.
@@ -67,7 +68,7 @@ class PointsConfig:
     control_points: int = 350
     widths: tuple[float, ...] = (0.2, 0.4, 0.8)
     amplitudes: tuple[float, ...] = (0.025, 0.06, 0.12)
-    voting: Voting = "agreement"
+    voting: Voting = "learned"
     candidates: int = 12
     voters: int = 20
     passes: int = 6

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -53,6 +52,8 @@ class Fusion:
         spacing: of both on average.
         fit: what maps are fitted with.
         config: settings.
+        voters: ``(num_fixed, v)`` the neighbours of each fixed point.
+        basis: rows of the fit at the fixed points.
 
     Reference:
         Lempitsky, Rother, Roth, Blake, "Fusion moves for Markov random field optimization", IEEE TPAMI 32(8), 2010 (choosing
@@ -64,6 +65,8 @@ class Fusion:
     spacing: float
     fit: SmoothFit
     config: PointsConfig
+    voters: Tensor
+    basis: Tensor
 
     def __call__(self, proposals: Sequence[Tensor]) -> tuple[Tensor, list[float]]:
         """The coefficients of the fused map, and by what share of the points each proposal was followed.
@@ -89,8 +92,8 @@ class Fusion:
         return verdict
 
     def _vote(self, theta: Tensor) -> Verdict:
-        place = self.fixed.points + self._basis @ theta
-        ballot = Ballot.of(self.fixed, place, self.moving, self.spacing, self.config)
+        place = self.fixed.points + self.basis @ theta
+        ballot = Ballot.of(self.fixed, place, self.moving, self.spacing, self.config, self.voters)
         shares = vote_by_agreement(ballot, PASSES)
         sure, sharp = shares.amax(1), shares.double() ** SHARPNESS
         weight = sharp.sum(1)
@@ -100,8 +103,4 @@ class Fusion:
 
     def _through(self, target: Tensor, weight: Tensor) -> Tensor:
         precision = weight / (LOOSE * self.spacing) ** 2
-        return self.fit.solve(self._basis, target - self.fixed.points, precision)
-
-    @cached_property
-    def _basis(self) -> Tensor:
-        return self.fit.basis(self.fixed.points)
+        return self.fit.solve(self.basis, target - self.fixed.points, precision)

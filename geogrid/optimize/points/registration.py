@@ -188,15 +188,21 @@ def _alone(stages: Stages, model: GeoReg | None) -> _Found:
 
 
 def _voted(stages: Stages, maps: Mapping[str, Tensor]) -> tuple[Tensor, Matches | None, dict[str, float]]:
-    """The map that votes make of several, the matches, and what was followed; the last map where votes find no support."""
+    """The map that votes make of several, the matches, and what was followed; the last map where votes find no support.
+
+    Whether they do is judged by the vote by hand: the learned one finds order among unrelated points, too, and knows nothing
+    about a handful.
+    """
     config, last = stages.config, list(maps)[-1]
     if not stages.takes_votes:
         return maps[last], None, {last: 1.0}
     theta, followed = stages.fuse(maps) if config.fusion_rounds else (maps[last], {last: 1.0})
     theta, votes = stages.vote(theta)
-    if float(votes.support.mean()) >= config.low_support:
-        return theta, votes, followed
-    return maps[last], None, {last: 1.0}
+    if float(votes.support.mean()) < config.low_support:
+        return maps[last], None, {last: 1.0}
+    if config.voting == "learned" and min(len(stages.fixed), len(stages.moving)) >= FEWEST:
+        theta, votes = stages.vote(theta, learned=True)
+    return theta, votes, followed
 
 
 def _optimized(stages: Stages, model: GeoReg | None) -> _Found:
@@ -208,7 +214,7 @@ def _optimized(stages: Stages, model: GeoReg | None) -> _Found:
         maps = {"network": stages.learned(model)} | maps
     theta, matches, followed = _voted(stages, maps)
     if not stages.is_dense:
-        theta = stages.finish(stages.settle(theta))
+        theta = stages.settle(theta) if matches is None else stages.reconcile(theta, matches)
     found = fit.transform(theta)
     if matches is None:
         found = stages.fine(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,7 +15,7 @@ from geogrid.optimize.history import HistoryEntry
 from geogrid.optimize.points.agreement import vote_by_agreement
 from geogrid.optimize.points.anneal import anneal, falling
 from geogrid.optimize.points.assign import Assigner
-from geogrid.optimize.points.ballot import Ballot
+from geogrid.optimize.points.ballot import Ballot, nearest_others
 from geogrid.optimize.points.cloud import OrderedCloud
 from geogrid.optimize.points.config import PointsConfig
 from geogrid.optimize.points.evidence import evidence_fit
@@ -112,27 +113,38 @@ class Stages:
 
     def fuse(self, maps: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         """One map of several, and by what share of the points each was followed; see :class:`Fusion`."""
-        fusion = Fusion(self._last.fixed, self._last.moving, self.spacing, self.fit, self.config)
+        seen = self._last
+        fusion = Fusion(seen.fixed, seen.moving, self.spacing, self.fit, self.config, self._voters, self._basis)
         theta, followed = fusion(list(maps.values()))
         return theta, dict(zip(maps, followed, strict=True))
 
-    def vote(self, theta: Tensor) -> tuple[Tensor, Matches]:
-        """Lets neighbours vote on the matches and fits the map to what they chose."""
-        seen = self._last
-        ballot = Ballot.of(seen.fixed, self._place(theta), seen.moving, self.spacing, self.config)
-        matches = Matches(ballot.candidates, self._shares(ballot).double())
+    def vote(self, theta: Tensor, learned: bool = False) -> tuple[Tensor, Matches]:
+        """Lets neighbours vote on the matches, by hand or by what was learned, and fits the map to what they chose."""
+        seen, config = self._last, self.config
+        ballot = Ballot.of(seen.fixed, self._place(theta), seen.moving, self.spacing, config, self._voters)
+        if learned:
+            with torch.no_grad():
+                shares = vote_by_scorer(ballot, load_vote_scorer(), config.passes)[-1]
+        else:
+            shares = vote_by_agreement(ballot, config.passes)
+        matches = Matches(ballot.candidates, shares.double())
         return self._refit(theta, matches.target(seen.moving.points), matches.support), matches
 
     def settle(self, theta: Tensor) -> Tensor:
-        """A few EM steps at the last standard deviation."""
+        """A few EM steps at the last standard deviation, and the fit whose noise and stiffness the matches choose."""
         theta, history = anneal("settle", 0, self._last, self.fit, theta, [self._sigma] * self.config.settle_steps)
         self.history.extend(history)
-        return theta
-
-    def finish(self, theta: Tensor) -> Tensor:
-        """The fit to the last assignment, whose noise and stiffness the matches choose."""
         found = self._last(self._place(theta), self._sigma)
         return self._refit(theta, found.target, found.weight)
+
+    def reconcile(self, theta: Tensor, votes: Matches) -> Tensor:
+        """The same among the candidates of a vote, where what was voted counts beside the distance; every step chooses."""
+        for step in range(self.config.settle_steps):
+            found = self._last(self._place(theta), self._sigma, votes)
+            theta = self._refit(theta, found.target, found.weight)
+            loss = found.loss + self.fixed.points.shape[1] * math.log(self._sigma)
+            self.history.append(HistoryEntry("settle", 0, step, loss))
+        return theta
 
     @property
     def takes_votes(self) -> bool:
@@ -180,11 +192,9 @@ class Stages:
     def _last(self) -> Assigner:
         return self._assigner(self.config.sparse_points, self.config.neighbors)
 
-    def _shares(self, ballot: Ballot) -> Tensor:
-        if self.config.voting == "agreement":
-            return vote_by_agreement(ballot, self.config.passes)
-        with torch.no_grad():
-            return vote_by_scorer(ballot, load_vote_scorer(), self.config.passes)[-1]
+    @cached_property
+    def _voters(self) -> Tensor:
+        return nearest_others(self._last.fixed.points, self.config.voters)
 
     @cached_property
     def _basis(self) -> Tensor:

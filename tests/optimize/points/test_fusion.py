@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from geogrid.optimize import register_points
+from geogrid.optimize.points.ballot import nearest_others
 from geogrid.optimize.points.cloud import OrderedCloud
 from geogrid.optimize.points.config import PointsConfig
 from geogrid.optimize.points.fit import SmoothFit
@@ -24,7 +25,8 @@ def problem(dim: int, kept: float = 0.8) -> tuple[Fusion, Tensor]:
     chosen = [torch.rand(len(points), generator=draw) < kept for _ in range(2)]
     fixed, moving = OrderedCloud.of(points[chosen[0]]), OrderedCloud.of(moved[chosen[1]])
     fit = SmoothFit(fixed.spread_points(200), CONFIG.widths, CONFIG.amplitudes)
-    return Fusion(fixed, moving, fixed.spacing(), fit, CONFIG), moved[chosen[0]][fixed.order]
+    voters, basis = nearest_others(fixed.points, CONFIG.voters), fit.basis(fixed.points)
+    return Fusion(fixed, moving, fixed.spacing(), fit, CONFIG, voters, basis), moved[chosen[0]][fixed.order]
 
 
 def fitted(fusion: Fusion, target: Tensor) -> Tensor:

@@ -8,14 +8,16 @@ import pytest
 import torch
 
 from geogrid.graph import compiled
+from geogrid.models import load_vote_scorer
 from geogrid.optimize.points.agreement import vote_by_agreement
 from geogrid.optimize.points.anneal import falling
-from geogrid.optimize.points.assign import Assigner
-from geogrid.optimize.points.ballot import Ballot
+from geogrid.optimize.points.assign import LEAST_VOTE, Assigner
+from geogrid.optimize.points.ballot import AROUND, LEVEL, SLOPE, Ballot, nearest_others
 from geogrid.optimize.points.cloud import OrderedCloud, geometric_median
 from geogrid.optimize.points.config import PointsConfig
 from geogrid.optimize.points.evidence import evidence_fit
 from geogrid.optimize.points.fit import SmoothFit
+from geogrid.optimize.points.learned import vote_by_scorer
 from geogrid.optimize.points.matches import Matches
 from tests.optimize.points.clouds import scattered, shuffled
 from tests.spatial.cases import rotation
@@ -169,6 +171,8 @@ def test_nobody_votes_on_himself_even_among_duplicates():
     ballot = _ballot(points, points, points, voters=7)
     assert ballot.voters.shape == (60, 7)
     assert not (ballot.voters == torch.arange(60)[:, None]).any()
+    assert torch.equal(nearest_others(points, 7), ballot.voters)
+    assert nearest_others(points[:1], 7).shape == (1, 0)
 
 
 def test_shares_sum_to_at_most_one_on_either_side():
@@ -187,6 +191,50 @@ def test_disagreement_is_the_squared_difference_of_offsets():
     i, j, k, m = 7, 2, 1, 3
     expected = (ballot.offset[i, k] - ballot.offset[ballot.voters[i, j], m]).square().sum()
     torch.testing.assert_close(ballot.disagreement[i, j, k, m], expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_a_consensus_is_the_regression_written_out(dim):
+    fixed = scattered(dim, 40)
+    ballot = _ballot(fixed, fixed, scattered(dim, 50, seed=1), voters=9, candidates=5)
+    shares = torch.rand(40, 5, generator=torch.Generator().manual_seed(0)).softmax(1)
+    aside, weight = ballot.consensus(shares)
+    point, normal, right = 11, torch.diag(torch.tensor([LEVEL] + [SLOPE] * dim)), torch.zeros(dim + 1, dim)
+    for j, voter in enumerate(ballot.voters[point]):
+        row = torch.cat([torch.ones(1), ballot.toward[point, j]])
+        near = torch.exp(-ballot.toward[point, j].square().sum() / (2 * AROUND**2))
+        for share, offset in zip(shares[voter], ballot.offset[voter], strict=True):
+            normal += near * share**2 * row[:, None] * row
+            right += near * share**2 * row[:, None] * offset
+    expected = torch.linalg.solve(normal, right)[0]
+    torch.testing.assert_close(aside[point], (ballot.offset[point] - expected).norm(dim=1), atol=1e-4, rtol=1e-4)
+    assert float(weight[point]) == pytest.approx(1 / float(torch.linalg.inv(normal)[0, 0]), rel=1e-4)
+
+
+def test_a_consensus_of_sure_voters_follows_a_slope():
+    fixed = scattered(2, 200)
+    ballot = _ballot(fixed, fixed, 1.05 * fixed + 1.0, candidates=12)
+    right = (ballot.candidates == torch.arange(200)[:, None]).float()
+    aside, _ = ballot.consensus(right)
+    inner = ((fixed - 50).abs() < 30).all(1)
+    assert float((aside * right).sum(1)[inner].max()) < 0.05
+    nobody, weight = ballot.consensus(torch.zeros_like(right))
+    torch.testing.assert_close(nobody, ballot.offset.norm(dim=-1), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(weight, torch.full_like(weight, LEVEL))
+
+
+def test_votes_weigh_beside_distance():
+    """Two candidates equally near: without votes both draw alike, with votes by the root of what they got."""
+    fixed = OrderedCloud.of(torch.zeros(1, 2))
+    moving = OrderedCloud.of(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    assigner = Assigner(fixed, moving, outliers=0.1, neighbors=2)
+    torch.testing.assert_close(assigner(fixed.points, 1.0).target, torch.tensor([[0.5, 0.5]], dtype=torch.float64))
+    votes = torch.tensor([[0.9, 0.0]], dtype=torch.float64)
+    found = assigner(fixed.points, 1.0, Matches(torch.tensor([[0, 1]]), votes))
+    likely = math.exp(-0.5) * (votes[0] + LEAST_VOTE).sqrt()
+    share = likely / (likely + 0.1)
+    torch.testing.assert_close(found.target[0], share @ moving.points / share.sum())
+    torch.testing.assert_close(found.weight[0], share.sum())
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -220,9 +268,13 @@ def test_compiled_votes_are_those_of_plain_operations(dim, threads, monkeypatch)
     assert float(found[0].amax(1).mean()) > 0.3, "most have a partner"
 
 
-def test_votes_reject_points_without_a_partner():
-    fixed = torch.cat([scattered(2, 150), scattered(2, 50, seed=3)])
+@pytest.mark.parametrize("learned", [False, True])
+def test_votes_reject_points_without_a_partner(learned):
+    fixed = torch.cat([scattered(2, 150), scattered(2, 50, seed=3), scattered(2, 20, seed=4) + 1000])
     moving = fixed[:150] + 2.0
     ballot = _ballot(fixed, fixed, moving)
-    support = Matches(ballot.candidates, vote_by_agreement(ballot, 6)).support
-    assert float(support[:150].mean()) > float(support[150:].mean()) + 0.5
+    with torch.no_grad():
+        shares = vote_by_scorer(ballot, load_vote_scorer(), 6)[-1] if learned else vote_by_agreement(ballot, 6)
+    support = Matches(ballot.candidates, shares).support
+    assert float(support[:150].mean()) > float(support[150:200].mean()) + 0.5
+    assert float(support[200:].max()) < 1e-3, "far away"
