@@ -20,7 +20,7 @@ from tests.spatial.cases import centered, homogeneous, make_grid, refused, rotat
 from tests.transforms.cases import Wave, make_wave
 
 DIMS = pytest.mark.parametrize("dim", [2, 3])
-OTHERS = pytest.mark.parametrize("similarity", ["nmi", "mind"])
+OTHERS = pytest.mark.parametrize("similarity", ["nmi", "mind", "edges"])
 MOTIONS = {2: ((20.0,), (18.0, -12.0)), 3: ((15.0, 0.0, -10.0), (14.0, -12.0, 9.0))}
 
 
@@ -77,7 +77,7 @@ def test_the_affine_start_survives_a_changed_contrast(dim: int, similarity: Simi
     true = AffineTransform(homogeneous(rotation(MOTIONS[dim][0]), MOTIONS[dim][1]))
     fixed, moving = affine_pair(true)
     found = register_affine(fixed, changed(moving, contrast), "rigid", similarity=similarity)[0]
-    assert errors_mm(found, true, fixed.grid).mean() < {"nmi": 0.5, "mind": 2.0}[similarity]
+    assert errors_mm(found, true, fixed.grid).mean() < {"nmi": 0.5, "mind": 2.0, "edges": 0.5}[similarity]
 
 
 @DIMS
@@ -142,5 +142,5 @@ def test_the_gain_is_a_factor_of_the_dissimilarity():
 
 def test_a_similarity_that_does_not_exist():
     fixed, moving, _ = wavy(2, folded)
-    with refused("similarity: expected lncc, nmi or mind, got 'ssd'"):
+    with refused("similarity: expected lncc, nmi, mind or edges, got 'ssd'"):
         Objective(fixed, moving, 3.6, similarity="ssd").level(0)  # type: ignore[arg-type]
