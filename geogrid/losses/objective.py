@@ -24,7 +24,7 @@ class ObjectiveConfig:
             window holds about a hundred samples. For ``mind`` how far a descriptor looks, default 2.
         stride: voxels from window to window, 1 or 2.
         floor: standard deviation below which a window counts as flat, for intensities in about [0, 1].
-        gain: factor of the dissimilarity; default 1 for ``lncc``, 2 for ``nmi``, 3 for ``mind`` and .5 for ``edges``, so that
+        gain: factor of the dissimilarity; default 1 for ``lncc``, 2 for ``nmi``, 3 for ``mind`` and .25 for ``edges``, so that
             the smoothness weights mean about the same for all.
         diffusion: weight of the mean squared derivative at the finest level.
         growth: factor by which that weight grows from level to level; coarse levels see few details and need more of it.
