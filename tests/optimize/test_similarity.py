@@ -58,7 +58,8 @@ def test_a_smooth_field_is_recovered_whatever_the_contrast(dim: int):
     """Of 5 mm, on voxels of 3.6 mm (2-D) and 5 mm (3-D); local correlation makes it worse or leaves most of it.
 
     Measured: folded, lncc 3.4 and 4.3 mm, nmi .8 and .8, mind 1.8 and 1.4; inverted, lncc 14 and 17 mm, nmi 1.9 and 1.8 (mind
-    5.3 and 4.8: the bright rim that inversion draws around the head has no partner). Edges: folded 1.4 and 1.8, inverted 1.6 and 2.4.
+    5.3 and 4.8: the bright rim that inversion draws around the head has no partner); edges: folded 1.4
+    and 1.8, inverted 1.6 and 2.4.
     """
     for contrast, limits in ((folded, {"nmi": 1.2, "mind": 2.2, "edges": 2.2}), (inverted, {"nmi": 2.5, "edges": 3.0})):
         fixed, moving, wave = wavy(dim, contrast)
