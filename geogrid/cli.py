@@ -66,8 +66,8 @@ def app(context: click.Context) -> None:
     help="Classical start; none trusts the headers.",
 )  # fmt: skip
 @click.option(
-    "--similarity", type=click.Choice(["lncc", "nmi", "mind"]), default="lncc", show_default=True,
-    help="lncc for images of the same contrast; nmi or mind for images of different contrast.",
+    "--similarity", type=click.Choice(["lncc", "nmi", "mind", "edges"]), default="lncc", show_default=True,
+    help="lncc for images of the same contrast; nmi, edges or mind for images of different contrast.",
 )  # fmt: skip
 @click.option(
     "--model", default="auto", show_default=True, metavar="auto|NAME|FILE|none",

@@ -28,15 +28,17 @@ from geogrid.transforms import AffineTransform, DisplacementField, Transform, ja
 
 Metrics = dict[str, Any]
 
-_AS_SHOWN: dict[str, Callable[[float], float]] = {"lncc": lambda v: -v, "nmi": lambda v: 1 - v, "mind": lambda v: v}
+_AS_SHOWN: dict[str, Callable[[float], float]] = {
+    "lncc": lambda v: -v, "nmi": lambda v: 1 - v, "mind": lambda v: v, "edges": lambda v: v,
+}  # fmt: skip
 """From a loss to the number that is usually given."""
 
 
 def evaluate(pair: Pair, transform: DisplacementField, similarity: Similarity = "lncc") -> Metrics:
     """How good a transform is, before (nothing applied) and after: similarity, overlap, surfaces, landmarks, folding.
 
-    The local correlation is always measured, another similarity beside it (``nmi``: from 1, higher is better; ``mind``: mean
-    squared difference of the descriptors, lower is better).
+    The local correlation is always measured, another similarity beside it (``nmi``: from 1, higher is better; ``mind`` and
+    ``edges``: mean squared difference of what describes them, lower is better).
     """
     fixed = pair.fixed.image
     mask = pair.weight("fixed")

@@ -219,8 +219,9 @@ def register(
         moving_mask: where the moving image counts.
         affine: the classical start: ``auto`` (affine, unless trusting the headers turns out better), ``rigid``, ``affine`` or
             ``none``. A model finds an affine part of its own; with ``model="none"`` the start is of the asked kind for certain.
-        similarity: ``lncc`` (local correlation, for images of the same contrast), ``nmi`` (normalised mutual information) or
-            ``mind`` (self-similarity) for images of different contrast; it drives the affine start too.
+        similarity: ``lncc`` (local correlation, for images of the same contrast), ``nmi`` (normalised mutual information),
+            ``edges`` (directions of edges, after the affine start of ``nmi``) or ``mind`` (self-similarity) for images of
+            different contrast; it drives the affine start too.
         model: a trained model whose answer is one more start: ``auto`` (the shipped ``synth-2d`` or ``synth-3d``, asked where
             the classical starts end at different places), the name of shipped weights or a file of weights (always asked), or
             ``none``. The start from which the coarse levels end best is kept; ``metrics["parameters"]`` says which that was,

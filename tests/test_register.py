@@ -352,7 +352,7 @@ def test_the_inverse_undoes_the_transform(known: tuple[tuple[Arrays, Arrays], Re
     ("options", "words"),
     [
         ({"affine": "similarity"}, ["affine", "rigid", "'similarity'"]),
-        ({"similarity": "ssd"}, ["similarity", "lncc, nmi or mind", "'ssd'"]),
+        ({"similarity": "ssd"}, ["similarity", "lncc, nmi, mind or edges", "'ssd'"]),
         ({"device": "tpu"}, ["device", "cuda", "'tpu'"]),
         ({"coordinates": "ijk", "fixed_landmarks": "a.csv", "moving_landmarks": "a.csv"}, ["coordinates", "'ijk'"]),
         ({"resolution": 0.0}, ["resolution", "positive"]),

@@ -1,6 +1,7 @@
 """How good a registration is, as something to minimise. Losses see images and a trajectory, never a model."""
 
 from geogrid.losses.dissimilarity import lncc_loss, mind_loss, mse_loss, ncc_loss, nmi_loss
+from geogrid.losses.edges import EdgeTensors
 from geogrid.losses.lncc import LocalCorrelation
 from geogrid.losses.mind import SelfSimilarity
 from geogrid.losses.nmi import MutualInformation
@@ -12,6 +13,7 @@ from geogrid.losses.supervised import dice_loss, displacement_loss, landmark_los
 from geogrid.losses.trajectory import TrajectoryLoss, TrajectoryLossConfig
 
 __all__ = [
+    "EdgeTensors",
     "LocalCorrelation",
     "MutualInformation",
     "Objective",

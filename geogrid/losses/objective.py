@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from geogrid.losses.edge_pair import EdgePair, Edges
+from geogrid.losses.level_pair import ImagePair, LevelPair
 from geogrid.losses.similarity import GAINS, Similarity, default_radius, similarity_loss
 from geogrid.losses.smoothness import smoothness_loss
-from geogrid.spatial import Grid, Image, map_points, pool_image
-from geogrid.spatial.lattice import inheritance_matrices, place_children
-from geogrid.spatial.sampling import normalization, sample_normalized
+from geogrid.spatial import Image, pool_image
 from geogrid.transforms import AffineTransform, Step, Trajectory
 
 
@@ -24,8 +24,8 @@ class ObjectiveConfig:
             window holds about a hundred samples. For ``mind`` how far a descriptor looks, default 2.
         stride: voxels from window to window, 1 or 2.
         floor: standard deviation below which a window counts as flat, for intensities in about [0, 1].
-        gain: factor of the dissimilarity; default 1 for ``lncc``, 2 for ``nmi`` and 3 for ``mind``, so that the smoothness
-            weights mean about the same for all.
+        gain: factor of the dissimilarity; default 1 for ``lncc``, 2 for ``nmi``, 3 for ``mind`` and .25 for ``edges``, so that
+            the smoothness weights mean about the same for all.
         diffusion: weight of the mean squared derivative at the finest level.
         growth: factor by which that weight grows from level to level; coarse levels see few details and need more of it.
         bending: weight of the bending energy, times the squared spacing of the level's points.
@@ -68,7 +68,7 @@ class Objective:
         config: weights.
         fixed_weight: weight in [0, 1] of each fixed point; default 1.
         moving_weight: weight in [0, 1] of each moving point; default 1.
-        similarity: ``lncc``, ``nmi`` or ``mind``.
+        similarity: ``lncc``, ``nmi``, ``mind`` or ``edges``.
     """
 
     def __init__(
@@ -84,7 +84,8 @@ class Objective:
         self.fixed, self.moving, self.scale, self.similarity = fixed, moving, scale, similarity
         self.config = config or ObjectiveConfig()
         self.fixed_weight, self.moving_weight = fixed_weight, moving_weight
-        self._levels: dict[int, _LevelPair] = {}
+        self._levels: dict[int, LevelPair] = {}
+        self._edges: tuple[Edges, Edges] | None = None
 
     def __call__(self, trajectory: Trajectory) -> Tensor:
         """The weighted sum over all steps (Eq. 10)."""
@@ -105,58 +106,28 @@ class Objective:
         diffusion = config.diffusion * config.growth**step.level
         return smoothness_loss(step.displacement, step.points, diffusion, config.bending, config.folding, config.folding_margin)
 
-    def level(self, level: int) -> _LevelPair:
+    def level(self, level: int) -> LevelPair:
         """The pair at a level's scale; made on first use, kept until :meth:`forget`."""
         if level not in self._levels:
-            self._levels[level] = _LevelPair(self, self.scale * 2**level)
+            make = self._edge_pair if self.similarity == "edges" else self._image_pair
+            self._levels[level] = make(self.scale * 2**level)
         return self._levels[level]
 
     def forget(self, level: int) -> None:
         """Frees the images of a level."""
         self._levels.pop(level, None)
 
+    def _image_pair(self, scale: float) -> LevelPair:
+        fixed, moving = pool_image(self.fixed, scale), pool_image(self.moving, scale)
+        weight, moving_weight = (None if w is None else pool_image(w, scale) for w in (self.fixed_weight, self.moving_weight))
+        config, kind = self.config, self.similarity
+        radius = scale * (config.radius or default_radius(kind, fixed.dim))
+        spacing, weights = fixed.grid.spacing.tolist(), None if weight is None else weight.data
+        loss = similarity_loss(kind, fixed.data, spacing, radius, weights, config.floor, config.stride)
+        return ImagePair(fixed.grid, moving, loss, config.gain or GAINS[kind], moving_weight)
 
-class _LevelPair:
-    """Fixed and moving image at one scale, with all that does not change between iterations."""
-
-    def __init__(self, objective: Objective, scale: float) -> None:
-        self.fixed, self.moving = pool_image(objective.fixed, scale), pool_image(objective.moving, scale)
-        weight = None if objective.fixed_weight is None else pool_image(objective.fixed_weight, scale).data
-        self.moving_weight = None if objective.moving_weight is None else pool_image(objective.moving_weight, scale)
-        config = objective.config
-        radius = config.radius or default_radius(objective.similarity, self.fixed.dim)
-        spacing, kind = self.fixed.grid.spacing.tolist(), objective.similarity
-        self.loss = similarity_loss(kind, self.fixed.data, spacing, radius * scale, weight, config.floor, config.stride)
-        self.gain = config.gain or GAINS[kind]
-        self._start: tuple[AffineTransform, Tensor, Tensor] | None = None
-        self._parents: tuple[Grid, list[Tensor]] | None = None
-
-    def dissimilarity(self, step: Step, start: AffineTransform) -> Tensor:
-        """Reads the moving image where the step has brought the fixed voxels, and compares."""
-        base, linear = self._positions(start)
-        moved = (linear @ step.displacement.flatten(1)).reshape(step.displacement.shape)
-        position = place_children(self._inheritance(step.points), moved, base)
-        shape = self.fixed.grid.shape
-        weight = None
-        if self.moving_weight is not None:
-            weight = sample_normalized(self.moving_weight.data[None], position.detach())[0].reshape(shape)
-        return self.gain * self.loss(sample_normalized(self.moving.data[None], position)[0].reshape(shape), weight)
-
-    def _inheritance(self, points: Grid) -> list[Tensor]:
-        """The matrices that carry values of points to the fixed voxels."""
-        if self._parents is None or self._parents[0] is not points:
-            matrices = [m.to(self.fixed.data) for m in inheritance_matrices(points, self.fixed.grid)]
-            self._parents = (points, matrices)
-        return self._parents[1]
-
-    def _positions(self, start: AffineTransform) -> tuple[Tensor, Tensor]:
-        """Where undisplaced voxels read the moving image, and how a displacement in mm moves that place."""
-        if self._start is None or self._start[0] is not start:
-            scale, shift = normalization(self.moving.grid.shape)
-            to_cube = torch.linalg.inv(self.moving.grid.affine) @ start.matrix
-            to_cube[:-1] *= scale[:, None]
-            to_cube[:-1, -1] += shift
-            index = self.fixed.grid.indices(self.fixed.data.device)
-            base = map_points(to_cube @ self.fixed.grid.affine, index).flip(-1).contiguous()
-            self._start = (start, base, to_cube[:-1, :-1].flip(0).to(base))
-        return self._start[1], self._start[2]
+    def _edge_pair(self, scale: float) -> LevelPair:
+        if self._edges is None:
+            self._edges = Edges.of(self.fixed, self.scale), Edges.of(self.moving, self.scale)
+        gain = self.config.gain or GAINS["edges"]
+        return EdgePair(*self._edges, scale, self.scale, gain, self.fixed_weight, self.moving_weight)

@@ -8,14 +8,16 @@ from typing import Literal, Protocol, get_args
 from torch import Tensor
 
 from geogrid.errors import GeogridError
+from geogrid.losses.edges import EdgeTensors
 from geogrid.losses.lncc import LocalCorrelation
 from geogrid.losses.mind import SelfSimilarity
 from geogrid.losses.nmi import MutualInformation
 
-Similarity = Literal["lncc", "nmi", "mind"]
-"""``lncc``: :class:`LocalCorrelation`; ``nmi``: :class:`MutualInformation`; ``mind``: :class:`SelfSimilarity`."""
+Similarity = Literal["lncc", "nmi", "mind", "edges"]
+"""``lncc``: :class:`LocalCorrelation`; ``nmi``: :class:`MutualInformation`; ``mind``: :class:`SelfSimilarity`;
+``edges``: :class:`EdgeTensors`."""
 
-GAINS: dict[Similarity, float] = {"lncc": 1.0, "nmi": 2.0, "mind": 3.0}
+GAINS: dict[Similarity, float] = {"lncc": 1.0, "nmi": 2.0, "mind": 3.0, "edges": 0.25}
 """Factors of the losses, so that the same smoothness weights and tolerances serve all of them (decision 8)."""
 
 
@@ -33,7 +35,7 @@ def check_similarity(kind: str) -> None:
         GeogridError: naming those there are.
     """
     if kind not in get_args(Similarity):
-        raise GeogridError(f"similarity: expected lncc, nmi or mind, got {kind!r}")
+        raise GeogridError(f"similarity: expected lncc, nmi, mind or edges, got {kind!r}")
 
 
 def default_radius(kind: Similarity, dim: int) -> float:
@@ -57,7 +59,7 @@ def similarity_loss(
         fixed: ``(*shape)`` intensities scaled to about [0, 1].
         spacing: mm between points along each axis.
         radius: half width of the window in mm (``lncc``); how far a descriptor looks, half of it to a neighbour and half of it
-            around that one (``mind``).
+            around that one (``mind``); twice the scale (``edges``).
         weight: ``(*shape)`` weight of each point in [0, 1]; default 1.
         floor: standard deviation, in intensity units, below which a window or place counts as flat (``lncc``, ``mind``).
         stride: points from window to window, 1 or 2 (``lncc``, ``mind``).
@@ -68,6 +70,8 @@ def similarity_loss(
     check_similarity(kind)
     if kind == "nmi":
         return MutualInformation(fixed, weight)
+    if kind == "edges":
+        return EdgeTensors(fixed, spacing, radius / 2, weight)
     if kind == "mind":
         return SelfSimilarity(fixed, spacing, radius / 2, radius / 2, weight, floor, stride)
     return LocalCorrelation(fixed, spacing, radius, weight, floor, stride)

@@ -80,7 +80,7 @@ def register_affine(
         kind: ``rigid``; ``affine`` or ``auto``; ``none`` (the identity).
         weight: weight in [0, 1] of each fixed point; default 1.
         config: settings.
-        similarity: ``lncc``, ``nmi`` or ``mind``.
+        similarity: ``lncc``, ``nmi``, ``mind`` or ``edges`` (the start of ``nmi``).
 
     Returns:
         The map, and the loss at each evaluation of the refinement.
@@ -180,7 +180,11 @@ class _Level:
 def search_losses(
     similarity: Similarity, fixed: Image, weight: Tensor | None, scale: float, config: AffineConfig, wide: bool
 ) -> list[tuple[float, ImageLoss]]:
-    """The similarity and its wide look, with their gains; ``nmi`` looks at the whole image, and does so for ``mind`` too."""
+    """The similarity and its wide look, with their gains; ``nmi`` looks at the whole image, and does so for ``mind`` too.
+
+    It stands in for ``edges``, which say nothing where images are far apart.
+    """
+    similarity = "nmi" if similarity == "edges" else similarity
     looks: list[tuple[Similarity, float]] = [(similarity, config.radius)]
     if wide and similarity != "nmi":
         looks.append(("nmi" if similarity == "mind" else similarity, config.wide_radius))

@@ -77,7 +77,7 @@ def optimize_displacement(
     history: list[HistoryEntry] = []
     for number, level in enumerate(levels):
         part = part_of(progress, number / len(levels), 1 / len(levels))
-        with threads_for(objective.level(level).fixed.grid.num_points):
+        with threads_for(objective.level(level).fixed_grid.num_points):
             step, losses = _optimize_level(objective, trajectory, level, config, part)
         trajectory = trajectory.append(step)
         history += [HistoryEntry("deformable", level, i, loss) for i, loss in enumerate(losses)]
@@ -122,7 +122,7 @@ def _optimize_level(
 
 
 def _iterations(objective: Objective, level: int, config: InstanceConfig) -> int:
-    affordable = min(config.cheap // objective.level(level).fixed.grid.num_points, config.iterations[-1])
+    affordable = min(config.cheap // objective.level(level).fixed_grid.num_points, config.iterations[-1])
     return int(max(config.of_level(config.iterations, level), affordable))
 
 

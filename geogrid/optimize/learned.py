@@ -106,7 +106,7 @@ def register_learned(
         model: of one feature per point, in evaluation mode, on the device of the images.
         fixed: intensities scaled to about [0, 1].
         moving: likewise.
-        similarity: by which starts are compared: ``lncc``, ``nmi`` or ``mind``.
+        similarity: by which starts are compared: ``lncc``, ``nmi``, ``mind`` or ``edges`` (by ``nmi``).
         weight: weight in [0, 1] of each fixed point; default 1.
         config: settings.
         starts: maps of fixed to moving space to begin from, instead of a search over turns.

@@ -28,7 +28,7 @@ class OptimizeConfig:
     Args:
         affine: ``rigid``; ``affine``; ``auto`` (affine, unless the headers alone lead to a better deformable registration at
             coarse scales); ``none`` (trust the headers).
-        similarity: ``lncc`` for images of the same contrast, ``nmi`` or ``mind`` for others; for both stages.
+        similarity: ``lncc`` for images of the same contrast, ``nmi``, ``edges`` or ``mind`` for others; for both stages.
         scale: finest scale s_0 in mm; default the coarser of the two in-plane spacings.
         margin: what is kept around the content of the images, in units of s_0.
         affine_config: settings of the affine stage.

@@ -23,6 +23,7 @@ _NAMES = {
     "lncc": "Local correlation (LNCC)",
     "nmi": "Normalised mutual information (NMI)",
     "mind": "Difference of self-similarity (MIND-SSC), lower is better",
+    "edges": "Difference of edge directions, lower is better",
     "seconds": "Time",
     "peak_memory": "Peak memory",
 }

@@ -49,7 +49,7 @@ class Settings:
     """How programs are run.
 
     Args:
-        similarity: of geogrid: ``lncc``, ``nmi`` or ``mind``.
+        similarity: of geogrid: ``lncc``, ``nmi``, ``mind`` or ``edges``.
         peer_python: interpreter that has antspyx and greedy.
         threads: for every program.
     """
@@ -236,7 +236,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, required=True, help="file of results; made or added to")
     parser.add_argument("--programs", default="classical", help="classical, SyN, greedy, names or paths of models")
     parser.add_argument("--contrast", default="same", choices=("same", "inverted", "random", *SEQUENCES))
-    parser.add_argument("--similarity", default="lncc", choices=("lncc", "nmi", "mind"))
+    parser.add_argument("--similarity", default="lncc", choices=("lncc", "nmi", "mind", "edges"))
     parser.add_argument("--heads", default=",".join(HEADS), help=f"some of {', '.join(HEADS + TUNING_HEADS + SLICES)}")
     parser.add_argument("--draws", type=int, default=2, help="maps per head and kind")
     parser.add_argument("--work", type=Path, help="folder to keep moving images in between runs")

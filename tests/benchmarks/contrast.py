@@ -32,7 +32,7 @@ from geogrid.spatial.intensity import CONTENT_LEVEL
 from geogrid.transforms import AffineTransform, Transform, warp_image, warp_labels
 from tests.benchmarks.datasets import SLAB_PAIRS, SLAB_TUNING, SLICE_PAIRS, SLICE_TUNING, Problem, slabs, slices
 
-SIMILARITIES = ("lncc", "nmi", "mind")
+SIMILARITIES = ("lncc", "nmi", "mind", "edges")
 KINDS = ("same", "inverted", "random")
 
 
