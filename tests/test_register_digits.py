@@ -22,7 +22,7 @@ def test_it_prints_figures_and_draws_pictures(root: Path, tmp_path: Path) -> Non
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "COLUMNS": "80"},
     )
     assert done.returncode == 0, done.stderr

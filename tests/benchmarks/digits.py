@@ -91,7 +91,7 @@ def train(model: nn.Module, digits: Digits, steps: int, seed: int) -> nn.Module:
 
 
 @torch.no_grad()
-def compare_samplings(model: nn.Module, digits: Digits, count: int = 100) -> dict[str, dict[str, float]]:
+def compare_samplings(model: nn.Module, digits: Digits, count: int = 500) -> dict[str, dict[str, float]]:
     """The same pairs sampled otherwise, each image by itself: difference of the answers in mm, and Dice.
 
     ``dice`` is taken at the points that the answer moves, from the full images; ``dice of full`` is that of the full answer at

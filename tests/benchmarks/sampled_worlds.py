@@ -2,10 +2,11 @@
 
     python -m tests.benchmarks.sampled_worlds [--model synth-3d] [--pairs 20] [--steps 600]
 
-Every pair is made once, on voxels of half the scale, and then sampled: isotropic at the scale; slices four times as far apart, as
-they are and read by cubics at the scale, as ``geogrid register`` reads thick slices; a random quarter of the points; random points that are ten times rarer at one end than at the other; and a moving image on axes
-that are turned against the fixed ones, as it is and read along the fixed axes first, as ``geogrid register`` does. The error is
-taken at the isotropic points inside the object, whatever was fed.
+Every pair is made once, on voxels of half the scale, and then sampled: isotropic at the scale; slices four times as far apart,
+as they are and read by cubics at the scale, as ``geogrid register`` reads thick slices; a random quarter of the points; random
+points that are ten times rarer at one end than at the other; and a moving image on axes that are turned against the fixed ones,
+as it is and read along the fixed axes first, as ``geogrid register`` does. The error is taken at the isotropic points inside
+the object, whatever was fed.
 """
 
 from __future__ import annotations
