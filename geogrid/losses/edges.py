@@ -10,6 +10,8 @@ from torch import Tensor
 
 from geogrid.losses.windows import Windows, window_radii
 from geogrid.spatial.grid import Grid
+from geogrid.spatial.image import Image
+from geogrid.spatial.intensity import slopes
 from geogrid.spatial.lattice import apply_per_axis
 from geogrid.spatial.pyramid import pool_values
 
@@ -89,11 +91,8 @@ def edge_products(image: Tensor, grid: Grid, scale: float) -> Tensor:
     """
     spacing = grid.spacing.tolist()
     soft = apply_per_axis([_softening(n, s, scale).to(image) for n, s in zip(grid.shape, spacing, strict=True)], image[None])[0]
-    steps = [
-        scale * torch.gradient(soft, spacing=s, dim=axis)[0] if grid.shape[axis] > 1 else torch.zeros_like(soft)
-        for axis, s in enumerate(spacing)
-    ]
-    gradient = (grid.frame.to(soft) @ torch.stack(steps).flatten(1)).reshape(grid.dim, *image.shape)
+    steps = scale * slopes(Image(soft, grid))
+    gradient = (grid.frame.to(soft) @ steps.flatten(1)).reshape(grid.dim, *image.shape)
     products = torch.stack([share * gradient[i] * gradient[j] for i, j, share in _entries(grid.dim)])
     return Windows(grid.shape, window_radii(grid.shape, spacing, scale)).mean(products)
 

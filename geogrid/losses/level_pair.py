@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,7 @@ from geogrid.spatial.sampling import normalization, sample_normalized
 from geogrid.transforms import AffineTransform, Step
 
 
-class LevelPair:
+class LevelPair(ABC):
     """What is read on one lattice, compared on another; a subclass says what and how.
 
     Args:
@@ -38,13 +40,13 @@ class LevelPair:
             weight = sample_normalized(self.moving_weight.data[None], position.detach())[0].reshape(shape)
         return self.gain * self.compare(sample_normalized(values, position).reshape(-1, *shape), weight)
 
+    @abstractmethod
     def channels(self, start: AffineTransform) -> Tensor:
         """What is read, ``(channels, *moving_grid.shape)``, when the moving image is seen through a start."""
-        raise NotImplementedError
 
+    @abstractmethod
     def compare(self, warped: Tensor, weight: Tensor | None) -> Tensor:
         """The loss of what was read, ``(channels, *fixed_grid.shape)``; ``weight`` multiplies the fixed weight."""
-        raise NotImplementedError
 
     def _inheritance(self, points: Grid, values: Tensor) -> list[Tensor]:
         """The matrices that carry values of points to the fixed voxels."""

@@ -89,17 +89,13 @@ class Choose(nn.Module):
         square = more.square().sum(2)
         vote = _mean(weights, more)
         spread = ((weights * square).sum(1, keepdim=True) + (FLOOR * children.scale) ** 2).sqrt()
-        hidden = self._hidden(torch.cat([x[1], found.update, vote / spread], 1), spread, children)
+        seen = torch.cat([x[1], found.update, vote / spread, spread / (spread + children.scale)], 1)
+        hidden = leaky_relu(convolve(self.outer, seen, children), SLOPE)
+        hidden = leaky_relu(convolve(self.inner, hidden, children), SLOPE)
         vote = vote + spread * self.vote(hidden)
         nearness = (2 * (more @ vote[..., None])[..., 0] - square) * (self.log_sharpness.exp() / spread.square())
         chosen = _mean(sharpened(weights, nearness), more)
         return inherited + found.coverage[:, None] * self.gate(hidden).tanh() * chosen
-
-    def _hidden(self, seen: Tensor, spread: Tensor, children: Level) -> Tensor:
-        """What the convolutions make of the features and votes around each child, ``(num_children, hidden)``."""
-        inner = torch.cat([seen, spread / (spread + children.scale)], 1)
-        inner = leaky_relu(convolve(self.outer, inner, children), SLOPE)
-        return leaky_relu(convolve(self.inner, inner, children), SLOPE)
 
 
 def _mean(weights: Tensor, vectors: Tensor) -> Tensor:

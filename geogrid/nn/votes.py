@@ -122,7 +122,7 @@ class VoteScorer(MessagePassing):
         heard = shares.new_empty(count, k, self.say.out_features)
         parts = (agreement.view(count, voters.k, k, k), shares, voters.index, distance, self.say.weight.T, self.say.bias)
         arrays = [part.detach().contiguous().numpy() for part in parts]
-        compiled.share_out(count, lambda first, last: vote_loops.hear(first, last, *arrays, SLOPE, heard.numpy()))
+        compiled.share_out(count, lambda first, last: vote_loops.hear(first, last, *arrays, SLOPE, LEAST, heard.numpy()))
         return heard
 
     def message(self, shares_j: Tensor, agreement: Tensor, distance: Tensor) -> Tensor:

@@ -65,16 +65,19 @@ def edge_strength(image: Image) -> Image:
         >>> edge_strength(step).data.tolist()
         [[0.0, 1.0, 1.0, 0.0]]
     """
-    slopes = [
-        torch.gradient(image.data, spacing=spacing, dim=axis)[0]
-        for axis, spacing in enumerate(image.grid.spacing.tolist())
-        if image.grid.shape[axis] > 1
-    ]
-    if not slopes:
-        return Image(torch.zeros_like(image.data), image.grid)
-    length = torch.stack(slopes).square().sum(0).sqrt()
+    length = slopes(image).square().sum(0).sqrt()
     steep = _percentile(length.reshape(-1), 1 - STEEPEST) or float(length.max())
     return Image((length / max(steep, 1e-30)).clamp_max(1.0), image.grid)
+
+
+def slopes(image: Image) -> Tensor:
+    """How intensities change along each axis of the lattice, ``(dim, *shape)`` per mm; 0 along axes with a single point."""
+    return torch.stack(
+        [
+            torch.gradient(image.data, spacing=spacing, dim=axis)[0] if size > 1 else torch.zeros_like(image.data)
+            for axis, (size, spacing) in enumerate(zip(image.grid.shape, image.grid.spacing.tolist(), strict=True))
+        ]
+    )
 
 
 def content_box(image: Image) -> tuple[tuple[int, ...], tuple[int, ...]]:

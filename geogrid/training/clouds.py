@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from geogrid.data import PairBatch, PointPairConfig, random_point_pair
 from geogrid.errors import GeogridError
-from geogrid.graph import point_spacing
-from geogrid.optimize.points.network import counted_cloud
+from geogrid.optimize.points.network import counted_pair
 from geogrid.training.draws import generator_of, shuffled_place
 
 
@@ -50,6 +49,5 @@ class CloudPairs:
         kinds = self.config.kinds
         kind = kinds[shuffled_place(number, len(kinds), self.seed)]
         pair = random_point_pair(generator_of(self.seed, 0, number), kind)
-        spacing = (point_spacing(pair.fixed) + point_spacing(pair.moving)) / 2
-        fixed, moving = (counted_cloud(points / spacing) for points in (pair.fixed, pair.moving))
+        fixed, moving, spacing = counted_pair(pair.fixed, pair.moving)
         return PairBatch(fixed, moving, displacement=pair.displacement / spacing)

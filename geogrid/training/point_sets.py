@@ -9,10 +9,10 @@ import torch
 
 from geogrid.data import PairBatch
 from geogrid.errors import GeogridError
-from geogrid.graph import point_spacing, point_volumes
+from geogrid.graph import point_volumes
 from geogrid.io import read_points
 from geogrid.io.points import POINT_SUFFIXES
-from geogrid.optimize.points.network import counted_cloud
+from geogrid.optimize.points.network import counted_pair
 from geogrid.spatial import PointCloud
 from geogrid.training.file_pairs import FilePairs
 
@@ -77,7 +77,7 @@ class PointPairs:
         if fixed.dim != moving.dim:
             raise GeogridError(f"{names[0]}, {names[1]}: expected points of one dimension, got 2-D and 3-D")
         if self.config.bare:
-            fixed, moving = _bare(fixed, moving)
+            fixed, moving, _ = counted_pair(fixed.pos, moving.pos)
         if not self.config.corresponding:
             return PairBatch(fixed, moving)
         if fixed.num_points != moving.num_points:
@@ -91,8 +91,3 @@ class PointPairs:
         pos = read_points(self.pairs.files[name], coordinates=self.config.coordinates).points.float()
         measure = point_volumes(pos, dimension=pos.shape[1]).measure
         return PointCloud.from_points(pos, measure, torch.ones_like(pos[:, :1]))
-
-
-def _bare(fixed: PointCloud, moving: PointCloud) -> tuple[PointCloud, PointCloud]:
-    spacing = (point_spacing(fixed.pos) + point_spacing(moving.pos)) / 2
-    return counted_cloud(fixed.pos / spacing), counted_cloud(moving.pos / spacing)

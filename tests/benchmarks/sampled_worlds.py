@@ -65,11 +65,6 @@ def isotropic(image: Image) -> PointCloud:
     return resample_cloud(PointCloud.from_images(image), SCALE)
 
 
-def sliced(cloud: PointCloud) -> Image:
-    """The image of one entry on a lattice."""
-    return to_images(cloud)[0]
-
-
 def thinned(cloud: PointCloud, generator: torch.Generator) -> PointCloud:
     """Random points, ten times rarer at one end of the first axis than at the other."""
     along = cloud.pos[:, 0]
@@ -100,7 +95,9 @@ def samplings(pair: SyntheticPair, seed: int) -> dict[str, tuple[PointCloud, Poi
     return {
         "isotropic": both,
         "slices 4 apart": slices,
-        "slices 4 apart, read at the scale": tuple(PointCloud.from_images(split_slices(sliced(c), SCALE)) for c in slices),
+        "slices 4 apart, read at the scale": tuple(
+            PointCloud.from_images(split_slices(to_images(c)[0], SCALE)) for c in slices
+        ),
         "25 % scattered": tuple(random_subset(cloud, QUARTER, generator) for cloud in both),
         "density gradient": tuple(thinned(cloud, generator) for cloud in both),
         OBLIQUE: (both[0], isotropic(oblique)),
@@ -124,8 +121,7 @@ def _length(answer: Tensor, pair: SyntheticPair, judged: PointCloud) -> float:
 
 def cropped(moving: PointCloud, fixed: PointCloud) -> PointCloud:
     """The middle of a moving lattice, of the fixed one's shape, for a network that needs both on one lattice."""
-    assert moving.x is not None
-    image = Image(moving.to_lattice(moving.x)[0, 0], moving.lattices[0])
+    image = to_images(moving)[0]
     shape = fixed.lattices[0].shape
     start = [(n - m) // 2 for n, m in zip(image.grid.shape, shape, strict=True)]
     return PointCloud.from_images(image.crop(start, shape))

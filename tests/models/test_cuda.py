@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -45,10 +47,12 @@ def found(model: GeoReg, clouds: Clouds) -> tuple[Tensor, Tensor]:
     [("mnist", digits), ("mnist", scattered_digits), ("points-3d", points)],
     ids=["lattice", "part", "points"],
 )
-def test_cuda_equals_cpu(weights: str, draw: object, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_equals_cpu(
+    weights: str, draw: Callable[[torch.Generator], Clouds], generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    model, clouds = load_weights(weights).train(), draw(generator)  # type: ignore[operator]
-    expected = found(model, clouds)
-    actual = found(model.to("cuda"), tuple(cloud.to("cuda") for cloud in clouds))  # type: ignore[arg-type]
+    model, (fixed, moving) = load_weights(weights).train(), draw(generator)
+    expected = found(model, (fixed, moving))
+    actual = found(model.to("cuda"), (fixed.to("cuda"), moving.to("cuda")))
     for ours, theirs in zip(actual, expected, strict=True):
         assert float((ours - theirs).norm() / theirs.norm()) < 1e-4

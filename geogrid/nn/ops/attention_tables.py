@@ -68,9 +68,10 @@ class Inputs(Floats):
         if not gathers_nothing(self.query):
             floats += 2 * (self.key.shape[2] + self.value.shape[2] + 2 * self.wave_context.shape[1])
         per_query = k * (32 + floats * self.query.element_size())
-        size = max(1, self.memory // max(per_query, 1))
+        size = self.memory // max(per_query, 1)
         if self.query.device.type == "cpu":
-            size = max(1, min(size, EDGES_IN_CACHE // max(k, 1)))
+            size = min(size, EDGES_IN_CACHE // max(k, 1))
+        size = max(1, size)
         return (slice(first, min(first + size, num_query)) for first in range(0, num_query, size))
 
 

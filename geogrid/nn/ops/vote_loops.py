@@ -7,8 +7,6 @@ from numba import njit
 
 FAINTEST = np.float32(-50.0)
 """Least exponent: what is fainter would be slow to multiply (denormal numbers)."""
-LEAST = np.float32(1e-4)
-"""Least agreement that is raised to a power, for the same reason."""
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -36,13 +34,14 @@ def fill_exponents(first, last, offset, rows, voters, exponents, rate):  # pragm
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def hear(first, last, agreement, shares, voters, distance, weight, bias, slope, heard):  # pragma: no cover
+def hear(first, last, agreement, shares, voters, distance, weight, bias, slope, least, heard):  # pragma: no cover
     """For a range of rows the mean of what the voters say about each candidate, ``(num_rows, k, hidden)``.
 
-    ``agreement`` is ``(num_rows, v, k, k)`` of the widest of three kernels, ``weight`` ``(3 + 2, hidden)``.
+    ``agreement`` is ``(num_rows, v, k, k)`` of the widest of three kernels, ``weight`` ``(3 + 2, hidden)``; no
+    agreement below ``least`` is raised to a power.
     """
     count, hidden = agreement.shape[2], weight.shape[1]
-    base, told = bias.copy(), bias.copy()
+    base, told, faint = bias.copy(), bias.copy(), shares.dtype.type(least)
     for i in range(first, last):
         heard[i] = 0
         for j in range(voters.shape[1]):
@@ -54,11 +53,11 @@ def hear(first, last, agreement, shares, voters, distance, weight, bias, slope, 
                 wide, middle, narrow = shares.dtype.type(0), shares.dtype.type(0), shares.dtype.type(0)
                 for m in range(count):
                     one = agreement[i, j, k, m]
-                    two = max(one, LEAST)
+                    two = max(one, faint)
                     two = two * two
                     two = two * two
                     two = two * two
-                    three = max(two, LEAST)
+                    three = max(two, faint)
                     three = three * three
                     three = three * three
                     three = three * three

@@ -61,7 +61,9 @@ class Assigner:
 
         With votes it is among their candidates, and :math:`\ell_{ij}` is multiplied by the root of the vote.
         """
-        return self._among_all(place, sigma) if self.neighbors is None else self._among_near(place, sigma, votes)
+        if self.neighbors is None and votes is None:
+            return self._among_all(place, sigma)
+        return self._among_near(place, sigma, votes)
 
     def _among_all(self, place: Tensor, sigma: float) -> Assignment:
         middle = self.moving.middle

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
+from geogrid.graph import point_spacing
 from geogrid.models import GeoReg
 from geogrid.optimize.points.cloud import OrderedCloud
 from geogrid.optimize.points.fit import SmoothFit
@@ -50,6 +51,12 @@ def network_map(model: GeoReg, fixed: OrderedCloud, moving: OrderedCloud, spacin
     points, displacement = (part.double() * spacing for part in (step.points.pos, step.displacement))
     precision = torch.full((len(points),), (NOISE * spacing) ** -2, dtype=torch.float64)
     return fit.solve(fit.basis(points), displacement, precision)
+
+
+def counted_pair(fixed: Tensor, moving: Tensor) -> tuple[PointCloud, PointCloud, float]:
+    """Two clouds as a model sees them, and the spacing, on average of both, that is their unit of length."""
+    spacing = (point_spacing(fixed) + point_spacing(moving)) / 2
+    return counted_cloud(fixed / spacing), counted_cloud(moving / spacing), spacing
 
 
 def counted_cloud(points: Tensor) -> PointCloud:
