@@ -9,6 +9,7 @@ from torch import Tensor
 
 from geogrid.losses.similarity import ImageLoss
 from geogrid.spatial import Grid, Image, map_points
+from geogrid.spatial.cut import background_of, known_beyond
 from geogrid.spatial.lattice import inheritance_matrices, place_children
 from geogrid.spatial.sampling import normalization, sample_normalized
 from geogrid.transforms import AffineTransform, Step
@@ -22,10 +23,16 @@ class LevelPair(ABC):
         moving_grid: of what is read.
         gain: factor of the loss.
         moving_weight: weight in [0, 1] of each moving point; default 1.
+        background: of a moving image that is cut (:func:`geogrid.spatial.cut.background_of`), on ``moving_grid``: what lies
+            beyond its border counts only where the border shows background. Default: beyond every border it goes on.
     """
 
-    def __init__(self, fixed_grid: Grid, moving_grid: Grid, gain: float, moving_weight: Image | None = None) -> None:
-        self.fixed_grid, self.moving_grid, self.gain, self.moving_weight = fixed_grid, moving_grid, gain, moving_weight
+    def __init__(
+        self, fixed_grid: Grid, moving_grid: Grid, gain: float,
+        moving_weight: Image | None = None, background: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        self.fixed_grid, self.moving_grid, self.gain = fixed_grid, moving_grid, gain
+        self.moving_weight, self.background = moving_weight, background
         self._start: tuple[AffineTransform, Tensor, Tensor] | None = None
         self._parents: tuple[Grid, list[Tensor]] | None = None
 
@@ -35,10 +42,9 @@ class LevelPair(ABC):
         base, linear = self._positions(start, values)
         moved = (linear @ step.displacement.flatten(1)).reshape(step.displacement.shape)
         position = place_children(self._inheritance(step.points, values), moved, base)
-        weight = None
-        if self.moving_weight is not None:
-            weight = sample_normalized(self.moving_weight.data[None], position.detach())[0].reshape(shape)
-        return self.gain * self.compare(sample_normalized(values, position).reshape(-1, *shape), weight)
+        weight = self._weight(position.detach())
+        warped = sample_normalized(values, position).reshape(-1, *shape)
+        return self.gain * self.compare(warped, None if weight is None else weight.reshape(shape))
 
     @abstractmethod
     def channels(self, start: AffineTransform) -> Tensor:
@@ -47,6 +53,14 @@ class LevelPair(ABC):
     @abstractmethod
     def compare(self, warped: Tensor, weight: Tensor | None) -> Tensor:
         """The loss of what was read, ``(channels, *fixed_grid.shape)``; ``weight`` multiplies the fixed weight."""
+
+    def _weight(self, position: Tensor) -> Tensor | None:
+        """What is known of the moving side at positions in its cube, ``(num_points,)``; None for everything."""
+        weight = None if self.moving_weight is None else sample_normalized(self.moving_weight.data[None], position)[0]
+        if self.background is None:
+            return weight
+        known = known_beyond(self.background, position)
+        return known if weight is None else known * weight
 
     def _inheritance(self, points: Grid, values: Tensor) -> list[Tensor]:
         """The matrices that carry values of points to the fixed voxels."""
@@ -76,12 +90,14 @@ class ImagePair(LevelPair):
         loss: with the fixed image built in.
         gain: factor of the loss.
         moving_weight: weight in [0, 1] of each moving point; default 1.
+        cut: whether the moving image shows a part of something larger (:func:`geogrid.spatial.cut.is_cut`).
     """
 
     def __init__(
-        self, fixed_grid: Grid, moving: Image, loss: ImageLoss, gain: float, moving_weight: Image | None = None
-    ) -> None:
-        super().__init__(fixed_grid, moving.grid, gain, moving_weight)
+        self, fixed_grid: Grid, moving: Image, loss: ImageLoss, gain: float,
+        moving_weight: Image | None = None, cut: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(fixed_grid, moving.grid, gain, moving_weight, background_of(moving) if cut else None)
         self.values, self.loss = moving.data[None], loss
 
     def channels(self, start: AffineTransform) -> Tensor:

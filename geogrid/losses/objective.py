@@ -12,6 +12,7 @@ from geogrid.losses.level_pair import ImagePair, LevelPair
 from geogrid.losses.similarity import GAINS, Similarity, default_radius, similarity_loss
 from geogrid.losses.smoothness import smoothness_loss
 from geogrid.spatial import Image, pool_image
+from geogrid.spatial.cut import is_cut
 from geogrid.transforms import AffineTransform, Step, Trajectory
 
 
@@ -24,7 +25,7 @@ class ObjectiveConfig:
             window holds about a hundred samples. For ``mind`` how far a descriptor looks, default 2.
         stride: voxels from window to window, 1 or 2.
         floor: standard deviation below which a window counts as flat, for intensities in about [0, 1].
-        gain: factor of the dissimilarity; default 1 for ``lncc``, 2 for ``nmi``, 3 for ``mind`` and .25 for ``edges``, so that
+        gain: factor of the dissimilarity; default 1 for ``lncc`` and ``mind``, .7 for ``nmi`` and .25 for ``edges``, so that
             the smoothness weights mean about the same for all.
         diffusion: weight of the mean squared derivative at the finest level.
         growth: factor by which that weight grows from level to level; coarse levels see few details and need more of it.
@@ -59,7 +60,9 @@ class Objective:
 
     .. math:: L = \sum_t w_{l(t)} \left[ D(F_l, M_l \circ T_t) + \lambda R(u_t) \right]
 
-    with D the dissimilarity and R the smoothness terms.
+    with D the dissimilarity and R the smoothness terms. Where the moving image is cut (:func:`geogrid.spatial.cut.is_cut`),
+    nothing is known beyond the border that tissue crosses, and nothing is compared there; beyond other borders the border value
+    goes on.
 
     Args:
         fixed: intensities scaled to about [0, 1].
@@ -84,6 +87,7 @@ class Objective:
         self.fixed, self.moving, self.scale, self.similarity = fixed, moving, scale, similarity
         self.config = config or ObjectiveConfig()
         self.fixed_weight, self.moving_weight = fixed_weight, moving_weight
+        self.cut = is_cut(moving)
         self._levels: dict[int, LevelPair] = {}
         self._edges: tuple[Edges, Edges] | None = None
 
@@ -124,7 +128,7 @@ class Objective:
         radius = scale * (config.radius or default_radius(kind, fixed.dim))
         spacing, weights = fixed.grid.spacing.tolist(), None if weight is None else weight.data
         loss = similarity_loss(kind, fixed.data, spacing, radius, weights, config.floor, config.stride)
-        return ImagePair(fixed.grid, moving, loss, config.gain or GAINS[kind], moving_weight)
+        return ImagePair(fixed.grid, moving, loss, config.gain or GAINS[kind], moving_weight, self.cut)
 
     def _edge_pair(self, scale: float) -> LevelPair:
         if self._edges is None:

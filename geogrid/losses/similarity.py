@@ -17,8 +17,8 @@ Similarity = Literal["lncc", "nmi", "mind", "edges"]
 """``lncc``: :class:`LocalCorrelation`; ``nmi``: :class:`MutualInformation`; ``mind``: :class:`SelfSimilarity`;
 ``edges``: :class:`EdgeTensors`."""
 
-GAINS: dict[Similarity, float] = {"lncc": 1.0, "nmi": 2.0, "mind": 3.0, "edges": 0.25}
-"""Factors of the losses, so that the same smoothness weights and tolerances serve all of them (decision 8)."""
+GAINS: dict[Similarity, float] = {"lncc": 1.0, "nmi": 0.7, "mind": 1.0, "edges": 0.25}
+"""Factors of the losses, so that the same smoothness weights serve all of them (decisions 8, 21 and 22)."""
 
 
 class ImageLoss(Protocol):

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-from geogrid.losses.similarity import GAINS, ImageLoss, Similarity, similarity_loss
+from geogrid.losses.similarity import ImageLoss, Similarity, similarity_loss
 from geogrid.optimize.history import HistoryEntry
 from geogrid.optimize.starts import about, moments, rotation
 from geogrid.optimize.threads import threads_for
 from geogrid.spatial import Grid, Image, pool_image
+from geogrid.spatial.cut import background_of, is_cut, known_beyond
 from geogrid.spatial.pyramid import pool_factors
 from geogrid.spatial.sampling import normalization, sample_normalized
 from geogrid.transforms import AffineTransform
@@ -24,6 +25,8 @@ from geogrid.transforms import AffineTransform
 AffineKind = Literal["auto", "rigid", "affine", "none"]
 LINE_SEARCH = 8
 """Most evaluations along one direction."""
+START_GAINS: dict[Similarity, float] = {"lncc": 1.0, "nmi": 2.0, "mind": 3.0}
+"""Factors of the losses, so that one tolerance and one stretch penalty serve all of them."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,14 @@ def register_affine(
     """Finds the affine map of fixed to moving space under which the images are most similar.
 
     Starts: the headers as they are, and the intensity-weighted centres laid onto each other, alone and with turns (from the
-    second moments, and a fixed set about each axis). The best few are followed; the best of all is refined.
+    second moments, and a fixed set about each axis). The best few are followed; the best of all is refined. Where one of the
+    images is cut (:func:`geogrid.spatial.cut.is_cut`), centres and moments are those of the picture, and ``auto`` begins from
+    the headers alone.
 
     Args:
         fixed: intensities scaled to about [0, 1].
         moving: likewise.
-        kind: ``rigid``; ``affine`` or ``auto``; ``none`` (the identity).
+        kind: ``rigid``; ``affine``; ``auto`` (affine, near the headers where an image is cut); ``none`` (the identity).
         weight: weight in [0, 1] of each fixed point; default 1.
         config: settings.
         similarity: ``lncc``, ``nmi``, ``mind`` or ``edges`` (the start of ``nmi``).
@@ -91,8 +96,9 @@ def register_affine(
         return identity, []
     scale = max(float((torch.tensor(g.shape) * g.spacing).max()) for g in (fixed.grid, moving.grid)) / config.search_points
     level = _Level(fixed, moving, weight, scale, config, similarity, wide=True)
+    cut = is_cut(fixed) or is_cut(moving)
     with threads_for(level.num_points):
-        best = _search(level, config)
+        best = identity if kind == "auto" and cut else _search(level, config)
     history: list[HistoryEntry] = []
     for number, (share, iterations) in enumerate(zip(config.scales, config.iterations, strict=True)):
         if number:
@@ -122,6 +128,7 @@ class _Level:
         similarity: Similarity, wide: bool = False,
     ) -> None:  # fmt: skip
         self.fixed, self.moving = pool_image(fixed, scale), pool_image(moving, scale)
+        self.background = background_of(self.moving) if is_cut(moving) else None
         self.config = config
         grid = self.fixed.grid
         weights = None if weight is None else pool_image(weight, scale).data
@@ -138,8 +145,11 @@ class _Level:
         cube = (self.to_cube @ matrix @ self.fixed.grid.affine).to(self.index)
         position = torch.addmm(cube[:-1, -1], self.index, cube[:-1, :-1].T).flip(-1)
         warped = sample_normalized(self.moving.data[None], position)[0].reshape(self.fixed.grid.shape)
-        with torch.no_grad():
-            inside = (position.abs() <= 1.02).all(-1).reshape(self.fixed.grid.shape)
+        shape, place = self.fixed.grid.shape, position.detach()
+        if self.background is not None:
+            known = known_beyond(self.background, place).reshape(shape)
+            return torch.stack([gain * loss(warped, known) for gain, loss in self.losses]).mean()
+        inside = (place.abs() <= 1.02).all(-1).reshape(shape)
         return torch.stack([gain * loss(warped * inside) for gain, loss in self.losses]).mean()
 
     def loss_of(self, transform: AffineTransform) -> float:
@@ -189,7 +199,7 @@ def search_losses(
     if wide and similarity != "nmi":
         looks.append(("nmi" if similarity == "mind" else similarity, config.wide_radius))
     spacing = fixed.grid.spacing.tolist()
-    return [(GAINS[k], similarity_loss(k, fixed.data, spacing, r * scale, weight, config.floor)) for k, r in looks]
+    return [(START_GAINS[k], similarity_loss(k, fixed.data, spacing, r * scale, weight, config.floor)) for k, r in looks]
 
 
 def _motion(turn: Tensor, shift: Tensor, stretch: Tensor, center: Tensor) -> Tensor:

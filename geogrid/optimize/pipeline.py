@@ -16,9 +16,14 @@ from geogrid.optimize.history import HistoryEntry, Progress, no_progress, part_o
 from geogrid.optimize.instance import InstanceConfig, num_levels, optimize_displacement
 from geogrid.optimize.learned import LearnedConfig, register_learned
 from geogrid.spatial import Grid, Image, finest_scale, pool_image
+from geogrid.spatial.cut import is_cut
 from geogrid.spatial.intensity import CONTENT_LEVEL, content_box, grow_box, on_dark_background
 from geogrid.spatial.slices import see_through, slice_parts, split_slices, split_weight
 from geogrid.transforms import AffineTransform, Trajectory
+
+CLEARLY = 0.8
+"""Of images that are cut (:func:`geogrid.spatial.cut.is_cut`), by ``mind`` and ``edges``, a start takes the place of the headers
+only where its loss is below this share of theirs: an affine map fits the little they show nearly as well in a wrong place."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class OptimizeConfig:
 
     Args:
         affine: ``rigid``; ``affine``; ``auto`` (affine, unless the headers alone lead to a better deformable registration at
-            coarse scales); ``none`` (trust the headers).
+            coarse scales; of images that are cut see :data:`CLEARLY`); ``none`` (trust the headers).
         similarity: ``lncc`` for images of the same contrast, ``nmi``, ``edges`` or ``mind`` for others; for both stages.
         scale: finest scale s_0 in mm; default the coarser of the two in-plane spacings.
         margin: what is kept around the content of the images, in units of s_0.
@@ -117,7 +122,8 @@ def optimize_pair(
         brief = replace(config.learned, carried=())
         starts["learned"] = register_learned(model, fixed, moving, config.similarity, fixed_weight, brief)
         contest = _coarse_levels(*seen, weights, scale, starts, config, part_of(progress, 0.2, 0.05))
-    best = min(contest.losses, key=contest.losses.__getitem__)
+    wary = config.similarity in ("mind", "edges") and (is_cut(fixed) or is_cut(moving))
+    best = _best_start(contest.losses, CLEARLY if wary else 1.0)
     trajectory, coarse_history = contest.candidates[best]
     trajectory, fine_history = optimize_displacement(
         contest.objective, trajectory, contest.levels_left, config.instance, part_of(progress, 0.25, 0.75)
@@ -154,6 +160,12 @@ def _comparable(fixed: Image, moving: Image, scale: float) -> tuple[Image, Image
     """Each image seen through slices as thick as the other's, as the headers lay them; those of the moving one split."""
     seen = see_through(fixed, moving.grid, fixed.grid.spacing, scale)
     return seen, see_through(split_slices(moving, scale), fixed.grid, moving.grid.spacing, scale)
+
+
+def _best_start(losses: dict[str, float], share: float) -> str:
+    """The start of the lowest loss, or the headers, where nothing is below that share of theirs."""
+    best = min(losses, key=losses.__getitem__)
+    return "headers" if "headers" in losses and losses[best] > share * losses["headers"] else best
 
 
 def _for_slices(config: OptimizeConfig, parts: int) -> OptimizeConfig:

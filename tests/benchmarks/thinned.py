@@ -55,8 +55,9 @@ STIFF = OptimizeConfig(objective=ObjectiveConfig(diffusion=0.5))
 SETTINGS: dict[str, dict[str, Any]] = {
     "mind": {"similarity": "mind"},
     "nmi": {"similarity": "nmi"},
+    "edges": {"similarity": "edges"},
+    "edges, headers": {"similarity": "edges", "affine": "none"},
     "mind, headers": {"similarity": "mind", "affine": "none"},
-    "nmi, headers": {"similarity": "nmi", "affine": "none"},
     "mind, headers, stiff": {"similarity": "mind", "affine": "none", "config": STIFF},
 }
 Judge = Callable[[Transform], float]

@@ -190,3 +190,23 @@ def test_a_new_start_is_noticed():
 def test_weights_default_to_one():
     config = ObjectiveConfig(level_weights=(0.2,))
     assert [config.weight(level) for level in (0, 1, 5)] == [0.2, 1, 1]
+
+
+@DIMS
+def test_nothing_is_compared_beyond_the_border_of_a_moving_image_that_is_cut(dim: int):
+    fixed, moving = _pair(dim)
+    inner = moving.crop((6,) * dim, tuple(n - 12 for n in moving.grid.shape))
+    aside = torch.eye(dim + 1, dtype=torch.float64)
+    aside[0, -1] = SHAPES[dim][0]
+    start = AffineTransform(aside)
+    step = Step(0, 1.0, fixed.grid, torch.zeros(dim, *fixed.grid.shape))
+    beyond = inner.grid.world_to_index(start(fixed.grid.points().double()))[:, 0] > inner.grid.shape[0] - 1
+    assert 0.2 < beyond.double().mean() < 0.8
+    elsewhere = Image(torch.where(beyond.reshape(fixed.grid.shape), fixed.data.square(), fixed.data), fixed.grid)
+    for cut in (True, False):
+        objectives = [Objective(image, inner, 1.0, similarity="nmi") for image in (fixed, elsewhere)]
+        assert all(objective.cut for objective in objectives)
+        for objective in objectives:
+            objective.cut = cut
+        losses = [objective.dissimilarity(step, start) for objective in objectives]
+        assert torch.equal(*losses) == cut
