@@ -12,7 +12,7 @@ from geogrid.spatial.pyramid import pool_factors
 from geogrid.transforms import AffineTransform
 
 CELL = 4
-"""Width of the cells in which content is looked for, and least margin around it, in units of the finest scale."""
+"""Width of the cells in which content is looked for, and half the least margin around it, in units of the finest scale."""
 
 LIMIT = 0.2
 """What the squared difference of two tensors counts at most at the finest level; twice as much at each coarser one."""
@@ -55,7 +55,7 @@ def content_cells(image: Image, scale: float) -> tuple[tuple[int, ...], tuple[in
     """
     factors = pool_factors(image.grid, CELL * scale)
     cells = pool_image(image, CELL * scale)
-    start, shape = grow_box(*content_box(cells), (1,) * image.dim, cells.grid)
+    start, shape = grow_box(*content_box(cells), (2,) * image.dim, cells.grid)
     first = tuple(s * f for s, f in zip(start, factors, strict=True))
     ends = zip(start, shape, factors, image.grid.shape, strict=True)
     last = (min(size, (s + n) * f) for s, n, f, size in ends)
@@ -94,7 +94,7 @@ class EdgePair(LevelPair):
         self._seen: tuple[AffineTransform, Tensor] | None = None
 
     def channels(self, start: AffineTransform) -> Tensor:
-        """The moving tensors, turned as the start turns them, the entries of one place side by side: so they are read fastest."""
+        """The moving tensors, turned as the start turns them; those of a place lie side by side, to be read at once."""
         if self._seen is None or self._seen[0] is not start:
             tensors = self.moving.tensors(self.scale, start)
             self._seen = (start, tensors.movedim(0, -1).contiguous().movedim(-1, 0))

@@ -28,7 +28,7 @@ class ObjectiveConfig:
             the smoothness weights mean about the same for all.
         diffusion: weight of the mean squared derivative at the finest level.
         growth: factor by which that weight grows from level to level; coarse levels see few details and need more of it.
-        bending: weight of the bending energy, times the squared spacing of the level's points; default 1 for ``edges``, else 0.
+        bending: weight of the bending energy, times the squared spacing of the level's points; default 0, .4 for ``edges``.
         folding: weight of the penalty on small Jacobian determinants.
         folding_margin: the determinant below which that penalty sets in.
         level_weights: weight of each level's steps in the sum, level 0 first; default 1.
@@ -131,6 +131,6 @@ class Objective:
         box = content_cells(self.moving, self.scale)
         if self._edges is None:
             self._edges = Edges.of(self.fixed, self.scale), Edges.of(self.moving.crop(*box), self.scale)
-        gain = self.config.gain or GAINS["edges"]
         moving_weight = None if self.moving_weight is None else self.moving_weight.crop(*box)
+        gain = self.config.gain or GAINS["edges"]
         return EdgePair(*self._edges, scale, self.scale, gain, self.fixed_weight, moving_weight)

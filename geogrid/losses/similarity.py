@@ -20,7 +20,7 @@ Similarity = Literal["lncc", "nmi", "mind", "edges"]
 GAINS: dict[Similarity, float] = {"lncc": 1.0, "nmi": 2.0, "mind": 3.0, "edges": 3.0}
 """Factors of the losses, so that the same smoothness weights and tolerances serve all of them (decision 8)."""
 
-BENDING: dict[Similarity, float] = {"lncc": 0.0, "nmi": 0.0, "mind": 0.0, "edges": 1.0}
+BENDING: dict[Similarity, float] = {"lncc": 0.0, "nmi": 0.0, "mind": 0.0, "edges": 0.4}
 """Weights of the bending energy that suit them (decision 21)."""
 
 
