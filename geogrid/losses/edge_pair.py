@@ -14,9 +14,6 @@ from geogrid.transforms import AffineTransform
 CELL = 4
 """Width of the cells in which content is looked for, and half the least margin around it, in units of the finest scale."""
 
-LIMIT = 0.2
-"""What the squared difference of two tensors counts at most at the finest level; twice as much at each coarser one."""
-
 
 class Edges:
     """The products of an image's gradients.
@@ -87,7 +84,6 @@ class EdgePair(LevelPair):
         small = None if moving_weight is None else pool_image(moving_weight, scale)
         super().__init__(fixed.at(compared), moving.at(scale), gain, small)
         self.fixed, self.moving, self.scale = fixed.tensors(compared), moving, scale
-        self.limit = LIMIT * scale / finest
         self.weight = self.fixed.new_ones(self.fixed_grid.shape)
         if fixed_weight is not None:
             self.weight = pool_image(fixed_weight, compared).data
@@ -101,5 +97,5 @@ class EdgePair(LevelPair):
         return self._seen[1]
 
     def compare(self, warped: Tensor, weight: Tensor | None) -> Tensor:
-        """The mean squared difference to the fixed tensors, each place up to the limit."""
-        return tensor_difference(self.fixed, warped, self.weight if weight is None else self.weight * weight, self.limit)
+        """The mean squared difference to the fixed tensors."""
+        return tensor_difference(self.fixed, warped, self.weight if weight is None else self.weight * weight)

@@ -70,14 +70,9 @@ class EdgeTensors:
         return normalized(edge_products(image, self.grid, self.scale), self.floor)
 
 
-def tensor_difference(first: Tensor, second: Tensor, weight: Tensor, limit: float = math.inf) -> Tensor:
-    r"""The weighted mean of the squared difference d of packed tensors ``(entries, *shape)``.
-
-    With a limit l a place counts :math:`d / (1 + d / l)`, less than the limit: where one image has an edge that the other has
-    nowhere near, it hardly matters which other edge would suit it best.
-    """
-    square = (first - second).square().sum(0)
-    return (square / (1 + square / limit) * weight).sum() / weight.sum().clamp_min(1e-12)
+def tensor_difference(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
+    """The weighted mean of the squared difference of packed tensors ``(entries, *shape)``."""
+    return ((first - second).square().sum(0) * weight).sum() / weight.sum().clamp_min(1e-12)
 
 
 def edge_products(image: Tensor, grid: Grid, scale: float) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from geogrid.losses.edge_pair import EdgePair, Edges, content_cells
 from geogrid.losses.level_pair import ImagePair, LevelPair
-from geogrid.losses.similarity import BENDING, GAINS, Similarity, default_radius, similarity_loss
+from geogrid.losses.similarity import GAINS, Similarity, default_radius, similarity_loss
 from geogrid.losses.smoothness import smoothness_loss
 from geogrid.spatial import Image, pool_image
 from geogrid.transforms import AffineTransform, Step, Trajectory
@@ -24,11 +24,11 @@ class ObjectiveConfig:
             window holds about a hundred samples. For ``mind`` how far a descriptor looks, default 2.
         stride: voxels from window to window, 1 or 2.
         floor: standard deviation below which a window counts as flat, for intensities in about [0, 1].
-        gain: factor of the dissimilarity; default 1 for ``lncc``, 2 for ``nmi``, 3 for ``mind`` and ``edges``, so that
+        gain: factor of the dissimilarity; default 1 for ``lncc``, 2 for ``nmi``, 3 for ``mind`` and .25 for ``edges``, so that
             the smoothness weights mean about the same for all.
         diffusion: weight of the mean squared derivative at the finest level.
         growth: factor by which that weight grows from level to level; coarse levels see few details and need more of it.
-        bending: weight of the bending energy, times the squared spacing of the level's points; default 0, .4 for ``edges``.
+        bending: weight of the bending energy, times the squared spacing of the level's points.
         folding: weight of the penalty on small Jacobian determinants.
         folding_margin: the determinant below which that penalty sets in.
         level_weights: weight of each level's steps in the sum, level 0 first; default 1.
@@ -40,7 +40,7 @@ class ObjectiveConfig:
     gain: float | None = None
     diffusion: float = 0.05
     growth: float = 2.0
-    bending: float | None = None
+    bending: float = 0.0
     folding: float = 30.0
     folding_margin: float = 0.3
     level_weights: tuple[float, ...] = ()
@@ -104,8 +104,7 @@ class Objective:
         """The weighted smoothness terms of one step, at its own points."""
         config = self.config
         diffusion = config.diffusion * config.growth**step.level
-        bending = BENDING[self.similarity] if config.bending is None else config.bending
-        return smoothness_loss(step.displacement, step.points, diffusion, bending, config.folding, config.folding_margin)
+        return smoothness_loss(step.displacement, step.points, diffusion, config.bending, config.folding, config.folding_margin)
 
     def level(self, level: int) -> LevelPair:
         """The pair at a level's scale; made on first use, kept until :meth:`forget`."""

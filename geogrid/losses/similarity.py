@@ -17,11 +17,8 @@ Similarity = Literal["lncc", "nmi", "mind", "edges"]
 """``lncc``: :class:`LocalCorrelation`; ``nmi``: :class:`MutualInformation`; ``mind``: :class:`SelfSimilarity`;
 ``edges``: :class:`EdgeTensors`."""
 
-GAINS: dict[Similarity, float] = {"lncc": 1.0, "nmi": 2.0, "mind": 3.0, "edges": 3.0}
+GAINS: dict[Similarity, float] = {"lncc": 1.0, "nmi": 2.0, "mind": 3.0, "edges": 0.25}
 """Factors of the losses, so that the same smoothness weights and tolerances serve all of them (decision 8)."""
-
-BENDING: dict[Similarity, float] = {"lncc": 0.0, "nmi": 0.0, "mind": 0.0, "edges": 0.4}
-"""Weights of the bending energy that suit them (decision 21)."""
 
 
 class ImageLoss(Protocol):

@@ -107,8 +107,6 @@ def optimize_pair(
     seen = _comparable(fixed, moving, scale)
     weights = fixed_weight, None if moving_weight is None else split_weight(moving_weight, scale)
     config = _for_slices(config, max(slice_parts(fixed.grid, scale) + slice_parts(moving.grid, scale)))
-    if config.similarity == "edges":
-        config = _for_edges(config)
     asked_anyway = model is not None and (len(starts) == 1 or config.learned.doubt <= 0)
     contest = None
     if not asked_anyway:
@@ -163,12 +161,6 @@ def _for_slices(config: OptimizeConfig, parts: int) -> OptimizeConfig:
     first, *others = config.instance.iterations
     iterations = round(math.sqrt(parts) * first), *others
     return replace(config, instance=replace(config.instance, iterations=iterations))
-
-
-def _for_edges(config: OptimizeConfig) -> OptimizeConfig:
-    """Settings for edge tensors, which look at few points and pull gently from afar: twice the iterations at coarse levels."""
-    first, *others = config.instance.iterations
-    return replace(config, instance=replace(config.instance, iterations=(first, *(2 * number for number in others))))
 
 
 @dataclass(frozen=True, eq=False)

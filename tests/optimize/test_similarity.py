@@ -12,7 +12,6 @@ import geogrid
 from geogrid.losses import Objective, ObjectiveConfig
 from geogrid.losses.similarity import GAINS, Similarity
 from geogrid.optimize import optimize_displacement, register_affine
-from geogrid.optimize.instance import InstanceConfig
 from geogrid.optimize.pipeline import OptimizeConfig, optimize_pair
 from geogrid.spatial import Image
 from geogrid.transforms import AffineTransform, Step, Trajectory
@@ -80,15 +79,6 @@ def test_the_affine_start_survives_a_changed_contrast(dim: int, similarity: Simi
     fixed, moving = affine_pair(true)
     found = register_affine(fixed, changed(moving, contrast), "rigid", similarity=similarity)[0]
     assert errors_mm(found, true, fixed.grid).mean() < {"nmi": 0.5, "mind": 2.0, "edges": 0.5}[similarity]
-
-
-def test_edges_take_twice_the_iterations_at_coarse_levels():
-    fixed, moving, _ = wavy(2, folded)
-    instance = InstanceConfig(iterations=(3, 5), cheap=0, tolerance=-1.0)
-    for similarity, coarse in (("nmi", 5), ("edges", 10)):
-        config = OptimizeConfig(affine="none", similarity=similarity, instance=instance)  # type: ignore[arg-type]
-        levels = [entry.level for entry in optimize_pair(fixed, moving, config).history]
-        assert {level: levels.count(level) for level in set(levels)} == {level: coarse if level else 3 for level in set(levels)}
 
 
 @DIMS
