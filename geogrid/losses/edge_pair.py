@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from geogrid.losses.edges import edge_products, normalized, pooled, tensor_difference, turned
 from geogrid.losses.level_pair import LevelPair
 from geogrid.spatial import Grid, Image, pool_image
+from geogrid.spatial.intensity import content_box, grow_box
 from geogrid.spatial.pyramid import pool_factors
 from geogrid.transforms import AffineTransform
 
+CELL = 4
+"""Width of the cells in which content is looked for, and half the least margin around it, in units of the finest scale."""
 
-@dataclass(frozen=True, eq=False)
+
 class Edges:
     """The products of an image's gradients.
 
@@ -22,8 +23,9 @@ class Edges:
         grid: where they are.
     """
 
-    products: Tensor
-    grid: Grid
+    def __init__(self, products: Tensor, grid: Grid) -> None:
+        self.products, self.grid = products, grid
+        self._seen: tuple[AffineTransform | None, Tensor] | None = None
 
     @classmethod
     def of(cls, image: Image, scale: float) -> Edges:
@@ -37,8 +39,24 @@ class Edges:
 
     def tensors(self, scale: float, start: AffineTransform | None = None) -> Tensor:
         """Edge tensors pooled to a scale, packed; of the image seen through a start where one is given."""
-        products = self.products if start is None else turned(self.products, start.linear)
-        return pooled(normalized(products), pool_factors(self.grid, scale))
+        if self._seen is None or self._seen[0] is not start:
+            products = self.products if start is None else turned(self.products, start.linear)
+            self._seen = (start, normalized(products))
+        return pooled(self._seen[1], pool_factors(self.grid, scale))
+
+
+def content_cells(image: Image, scale: float) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """First index and shape of the box of cells around the content of an image with scaled intensities, with a margin.
+
+    Cells are ``CELL`` scales wide and start where pooled levels have theirs. In their means noise is dark.
+    """
+    factors = pool_factors(image.grid, CELL * scale)
+    cells = pool_image(image, CELL * scale)
+    start, shape = grow_box(*content_box(cells), (2,) * image.dim, cells.grid)
+    first = tuple(s * f for s, f in zip(start, factors, strict=True))
+    ends = zip(start, shape, factors, image.grid.shape, strict=True)
+    last = (min(size, (s + n) * f) for s, n, f, size in ends)
+    return first, tuple(b - a for a, b in zip(first, last, strict=True))
 
 
 class EdgePair(LevelPair):
@@ -72,9 +90,10 @@ class EdgePair(LevelPair):
         self._seen: tuple[AffineTransform, Tensor] | None = None
 
     def channels(self, start: AffineTransform) -> Tensor:
-        """The moving tensors, turned as the start turns them."""
+        """The moving tensors, turned as the start turns them; those of a place lie side by side, to be read at once."""
         if self._seen is None or self._seen[0] is not start:
-            self._seen = (start, self.moving.tensors(self.scale, start))
+            tensors = self.moving.tensors(self.scale, start)
+            self._seen = (start, tensors.movedim(0, -1).contiguous().movedim(-1, 0))
         return self._seen[1]
 
     def compare(self, warped: Tensor, weight: Tensor | None) -> Tensor:

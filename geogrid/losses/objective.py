@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geogrid.losses.edge_pair import EdgePair, Edges
+from geogrid.losses.edge_pair import EdgePair, Edges, content_cells
 from geogrid.losses.level_pair import ImagePair, LevelPair
 from geogrid.losses.similarity import GAINS, Similarity, default_radius, similarity_loss
 from geogrid.losses.smoothness import smoothness_loss
@@ -131,7 +131,9 @@ class Objective:
         return ImagePair(fixed.grid, moving, loss, config.gain or GAINS[kind], moving_weight, self.cut)
 
     def _edge_pair(self, scale: float) -> LevelPair:
+        box = content_cells(self.moving, self.scale)
         if self._edges is None:
-            self._edges = Edges.of(self.fixed, self.scale), Edges.of(self.moving, self.scale)
+            self._edges = Edges.of(self.fixed, self.scale), Edges.of(self.moving.crop(*box), self.scale)
+        moving_weight = None if self.moving_weight is None else self.moving_weight.crop(*box)
         gain = self.config.gain or GAINS["edges"]
-        return EdgePair(*self._edges, scale, self.scale, gain, self.fixed_weight, self.moving_weight)
+        return EdgePair(*self._edges, scale, self.scale, gain, self.fixed_weight, moving_weight)

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from geogrid.losses import EdgeTensors, Objective
-from geogrid.losses.edges import edge_products, normalized, turned
+from geogrid.losses.edge_pair import CELL, EdgePair, Edges, content_cells
+from geogrid.losses.edges import edge_products, normalized, pooled, turned
 from geogrid.spatial import Grid, Image
+from geogrid.spatial.intensity import content_box
 from geogrid.transforms import AffineTransform, Step
 from tests.spatial.cases import centered, field_on, homogeneous, make_grid, rotation
 from tests.transforms.cases import ANGLES, make_wave
@@ -112,6 +114,62 @@ def test_a_pair_is_most_alike_under_its_own_map(dim: int, level: int):
     best = score(shift)
     assert best < 0.4 * min(score(factor * shift) for factor in (0.0, 0.3, 1.7))
     assert best < 0.4 * score(shift, AffineTransform.identity(dim))
+
+
+def _pattern(dim: int, noise: float = 0.0) -> tuple[Image, Image]:
+    """An image, and the same among dark surroundings of 40 points each way."""
+    small = centered(make_grid((18, 22, 20)[:dim], (1.0,) * dim))
+    image = Image(0.3 + 0.5 * _textured(small.points()).float().reshape(small.shape), small)
+    wide = small.crop((-40,) * dim, tuple(n + 80 for n in small.shape))
+    data = noise * torch.randn(wide.shape, generator=torch.Generator().manual_seed(3)).abs()
+    data[tuple(slice(40, 40 + n) for n in small.shape)] += image.data
+    return image, Image(data, wide)
+
+
+@DIMS
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_the_box_of_content_leaves_out_dark_surroundings(dim: int, noise: float):
+    """Noise above the level of content included, of which some points are anywhere."""
+    image, around = _pattern(dim, noise)
+    start, shape = content_cells(around, 1.0)
+    assert all(s % CELL == 0 and 40 - 3 * CELL <= s <= 40 - 2 * CELL for s in start)
+    assert all(40 + n + 2 * CELL <= s + m <= 40 + n + 3 * CELL for s, n, m in zip(start, image.grid.shape, shape, strict=True))
+    if noise:
+        assert content_box(around)[1] > shape
+    assert content_cells(image, 1.0) == ((0,) * dim, image.grid.shape)
+
+
+@DIMS
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_dark_surroundings_change_nothing(dim: int, level: int):
+    """Left out, they leave the loss of a turned and bent image as it is, and its gradient, both to 1e-4.
+
+    In single precision places along 100 points are known to 1e-5 of a point.
+    """
+    image, around = _pattern(dim)
+    start = AffineTransform(homogeneous(rotation([20.0] * (dim * (dim - 1) // 2)), (1.0, -2.0, 0.5)[:dim]))
+    points = image.grid.pool((2,) * dim)
+    moved = field_on(points, lambda p: p.flip(1) / 9).float().requires_grad_()
+    step = Step(level, 2.0**level, points, moved)
+    cropped = Objective(image, around, 1.0, similarity="edges").level(level)
+    whole = EdgePair(Edges.of(image, 1.0), Edges.of(around, 1.0), 2.0**level, 1.0, cropped.gain)
+    assert cropped.moving_grid.num_points < 0.4 * whole.moving_grid.num_points
+    losses = [pair.dissimilarity(step, start) for pair in (cropped, whole)]
+    gradients = [torch.autograd.grad(loss, moved)[0] for loss in losses]
+    assert losses[1] > 0.01
+    assert abs(losses[0] - losses[1]) < 1e-4 * losses[1]
+    assert (gradients[0] - gradients[1]).norm() < 1e-4 * gradients[1].norm()
+
+
+@DIMS
+def test_a_start_turns_the_tensors_of_all_scales(dim: int):
+    """Also after another start has been asked for."""
+    edges = Edges.of(_pattern(dim)[0], 1.0)
+    first, second = (AffineTransform(homogeneous(rotation([a] * (dim * (dim - 1) // 2)), (0.0,) * dim)) for a in (20.0, 50.0))
+    for start in (first, second, None, first):
+        products = edges.products if start is None else turned(edges.products, start.linear)
+        assert torch.equal(edges.tensors(1.0, start), normalized(products))
+        assert torch.equal(edges.tensors(2.0, start), pooled(normalized(products), (2,) * dim))
 
 
 def test_flat_images_match():
