@@ -7,6 +7,7 @@ from torch import Tensor
 from geogrid.losses.edges import edge_products, normalized, pooled, tensor_difference, turned
 from geogrid.losses.level_pair import LevelPair
 from geogrid.spatial import Grid, Image, pool_image
+from geogrid.spatial.cut import background_of
 from geogrid.spatial.intensity import content_box, grow_box
 from geogrid.spatial.pyramid import pool_factors
 from geogrid.transforms import AffineTransform
@@ -21,17 +22,18 @@ class Edges:
     Args:
         products: packed (:func:`geogrid.losses.edges.edge_products`).
         grid: where they are.
+        background: ``(*shape)``, where the image shows none (:func:`geogrid.spatial.cut.background_of`).
     """
 
-    def __init__(self, products: Tensor, grid: Grid) -> None:
-        self.products, self.grid = products, grid
+    def __init__(self, products: Tensor, grid: Grid, background: Tensor) -> None:
+        self.products, self.grid, self.background = products, grid, background
         self._seen: tuple[AffineTransform | None, Tensor] | None = None
 
     @classmethod
     def of(cls, image: Image, scale: float) -> Edges:
         """Those of an image pooled to a scale in mm."""
         small = pool_image(image, scale)
-        return cls(edge_products(small.data, small.grid, scale), small.grid)
+        return cls(edge_products(small.data, small.grid, scale), small.grid, background_of(small))
 
     def at(self, scale: float) -> Grid:
         """The lattice of the tensors pooled to a scale in mm."""
@@ -74,15 +76,17 @@ class EdgePair(LevelPair):
         gain: factor of the difference.
         fixed_weight: weight in [0, 1] of each fixed point; default 1.
         moving_weight: weight in [0, 1] of each moving point; default 1.
+        cut: whether the moving image shows a part of something larger (:func:`geogrid.spatial.cut.is_cut`).
     """
 
     def __init__(
         self, fixed: Edges, moving: Edges, scale: float, finest: float, gain: float,
-        fixed_weight: Image | None = None, moving_weight: Image | None = None,
+        fixed_weight: Image | None = None, moving_weight: Image | None = None, cut: bool = False,
     ) -> None:  # fmt: skip
         compared = max(scale, 2 * finest)
         small = None if moving_weight is None else pool_image(moving_weight, scale)
-        super().__init__(fixed.at(compared), moving.at(scale), gain, small)
+        background = pooled(moving.background[None], pool_factors(moving.grid, scale))[0] if cut else None
+        super().__init__(fixed.at(compared), moving.at(scale), gain, small, background)
         self.fixed, self.moving, self.scale = fixed.tensors(compared), moving, scale
         self.weight = self.fixed.new_ones(self.fixed_grid.shape)
         if fixed_weight is not None:

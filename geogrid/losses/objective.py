@@ -136,4 +136,4 @@ class Objective:
             self._edges = Edges.of(self.fixed, self.scale), Edges.of(self.moving.crop(*box), self.scale)
         moving_weight = None if self.moving_weight is None else self.moving_weight.crop(*box)
         gain = self.config.gain or GAINS["edges"]
-        return EdgePair(*self._edges, scale, self.scale, gain, self.fixed_weight, moving_weight)
+        return EdgePair(*self._edges, scale, self.scale, gain, self.fixed_weight, moving_weight, self.cut)

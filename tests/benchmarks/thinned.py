@@ -43,7 +43,7 @@ TABLES = ("slabs", "cords", "prostates", "heads")
 NOTE = (
     "`geogrid.register` with its defaults. *moving 2*, *both 4*: that many voxels averaged along one axis; *25 %*: a random "
     "quarter of the voxels of both, as positions with intensities. The labels stay whole. *s*: CPU seconds of a call with its "
-    'metrics. *headers*: `affine="none"`, as the how-to advises for small fields of view with right headers; *stiff*: ten '
+    'metrics. *headers*: `affine="none"`, for headers that are trusted; *stiff*: ten '
     "times the smoothness at the finest level."
 )
 KEPT = 0.25
