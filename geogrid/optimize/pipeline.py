@@ -22,8 +22,8 @@ from geogrid.spatial.slices import see_through, slice_parts, split_slices, split
 from geogrid.transforms import AffineTransform, Trajectory
 
 CLEARLY = 0.8
-"""Of images that are cut (:func:`geogrid.spatial.cut.is_cut`), by ``mind`` and ``edges``, a start takes the place of the headers
-only where its loss is below this share of theirs: an affine map fits the little they show nearly as well in a wrong place."""
+"""Of images that are cut (:func:`geogrid.spatial.cut.is_cut`), by ``mind`` and ``edges``, a start takes the place of the
+headers only where its loss is below this share of theirs: an affine map fits the little they show nearly as well elsewhere."""
 
 
 @dataclass(frozen=True)
