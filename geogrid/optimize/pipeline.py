@@ -123,7 +123,7 @@ def optimize_pair(
         starts["learned"] = register_learned(model, fixed, moving, config.similarity, fixed_weight, brief)
         contest = _coarse_levels(*seen, weights, scale, starts, config, part_of(progress, 0.2, 0.05))
     wary = config.similarity in ("mind", "edges") and (is_cut(fixed) or is_cut(moving))
-    best = _best_start(contest.losses, CLEARLY if wary else 1.0)
+    best = best_start(contest.losses, CLEARLY if wary else 1.0)
     trajectory, coarse_history = contest.candidates[best]
     trajectory, fine_history = optimize_displacement(
         contest.objective, trajectory, contest.levels_left, config.instance, part_of(progress, 0.25, 0.75)
@@ -162,8 +162,13 @@ def _comparable(fixed: Image, moving: Image, scale: float) -> tuple[Image, Image
     return seen, see_through(split_slices(moving, scale), fixed.grid, moving.grid.spacing, scale)
 
 
-def _best_start(losses: dict[str, float], share: float) -> str:
-    """The start of the lowest loss, or the headers, where nothing is below that share of theirs."""
+def best_start(losses: dict[str, float], share: float) -> str:
+    """The start of the lowest loss, or the headers, where nothing is below that share of theirs.
+
+    Example:
+        >>> [best_start({"affine": 0.09, "headers": 0.1}, share) for share in (1.0, 0.8)]
+        ['affine', 'headers']
+    """
     best = min(losses, key=losses.__getitem__)
     return "headers" if "headers" in losses and losses[best] > share * losses["headers"] else best
 

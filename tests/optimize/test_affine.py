@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from geogrid.losses.similarity import Similarity
 from geogrid.optimize import AffineConfig, register_affine
+from geogrid.optimize.pipeline import CLEARLY, OptimizeConfig, best_start, optimize_pair
 from geogrid.spatial import Image
+from geogrid.spatial.cut import is_cut
 from geogrid.transforms import AffineTransform
-from tests.optimize.cases import affine_pair, errors_mm
-from tests.spatial.cases import flipped, homogeneous, rotation
+from tests.optimize.cases import affine_pair, errors_mm, on_grid
+from tests.spatial.cases import centered, flipped, homogeneous, make_grid, rotation
 
 CASES = {
     2: [((30.0,), (32.0, -24.0)), ((-30.0,), (-40.0, 0.0))],
@@ -94,3 +97,27 @@ def test_an_optimisation_ends_when_iterations_bring_no_more_than_the_tolerance()
     fixed, moving = affine_pair(_motion(*CASES[2][1]))
     short = register_affine(fixed, moving, config=AffineConfig(tolerance=1e-2))[1]
     assert len(short) < len(register_affine(fixed, moving, config=AffineConfig(tolerance=1e-5))[1])
+
+
+def _windows() -> tuple[Image, Image, AffineTransform]:
+    """Two windows of one phantom, aside of each other, and the shift that brings the first into the second's world."""
+    grid = centered(make_grid((20, 22, 18), (3.0, 3.0, 3.0)))
+    aside, true = torch.eye(4, dtype=torch.float64), torch.eye(4, dtype=torch.float64)
+    aside[0, -1], true[:-1, -1] = 24, 3
+    motion = AffineTransform(true)
+    return on_grid(grid), on_grid(grid.transformed(aside), motion.inverse()), motion
+
+
+def test_auto_begins_from_the_headers_where_images_are_cut():
+    fixed, moving, true = _windows()
+    assert is_cut(fixed) and is_cut(moving)
+    found, _ = register_affine(fixed, moving)
+    assert errors_mm(found, true, fixed.grid).mean() < 1
+
+
+@pytest.mark.parametrize("similarity", ["mind", "edges"])
+def test_right_headers_of_images_that_are_cut_are_kept(similarity: Similarity):
+    fixed, moving, true = _windows()
+    found = optimize_pair(fixed, moving, OptimizeConfig(similarity=similarity))
+    assert found.start == best_start(found.losses, CLEARLY) == "headers"
+    assert errors_mm(found.trajectory.transform(found.domain), true, fixed.grid).mean() < 1.5
