@@ -110,7 +110,8 @@ def _windows() -> tuple[Image, Image, AffineTransform]:
 
 def test_auto_begins_from_the_headers_where_images_are_cut():
     fixed, moving, true = _windows()
-    assert is_cut(fixed) and is_cut(moving)
+    assert is_cut(fixed)
+    assert is_cut(moving)
     found, _ = register_affine(fixed, moving)
     assert errors_mm(found, true, fixed.grid).mean() < 1
 
