@@ -16,8 +16,8 @@ from geogrid.optimize.points.agreement import vote_by_agreement
 from geogrid.optimize.points.anneal import anneal, falling
 from geogrid.optimize.points.assign import Assigner
 from geogrid.optimize.points.ballot import Ballot, nearest_others
-from geogrid.optimize.points.cloud import OrderedCloud
 from geogrid.optimize.points.closing import NOISES, ClosingFit
+from geogrid.optimize.points.cloud import OrderedCloud
 from geogrid.optimize.points.config import PointsConfig
 from geogrid.optimize.points.evidence import evidence_fit
 from geogrid.optimize.points.fine import FineSchedule, refine
