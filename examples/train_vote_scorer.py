@@ -31,8 +31,8 @@ from geogrid.optimize.points.stages import Stages
 PASSES = 6
 CROP = 320
 """Points of a ballot that one step learns from: a random one and the nearest around it."""
-STAGES = PointsConfig(voting="agreement")
-SEEN = PointsConfig(voters=16)
+STAGES = PointsConfig(voting="agreement", candidates=12)
+SEEN = PointsConfig(voters=16, candidates=12)
 KINDS = {
     2: PointPairConfig(dim=2, num_points=(300, 600), motion=(5.0, 25.0), kept=(0.55, 0.95), outliers=0.2, texture=(0.2, 1.2)),
     3: PointPairConfig(num_points=(600, 1800), motion=(5.0, 25.0), kept=(0.55, 0.95), outliers=0.2, texture=(0.2, 1.2)),
@@ -87,7 +87,9 @@ def problems(generator: torch.Generator, model: GeoReg | None) -> list[Problem]:
         maps = {"network": stages.learned(model)} | maps
     early = list(maps.values())[int(torch.randint(len(maps) - 1, (), generator=generator))]
     fused, _ = stages.fuse(maps)
-    seen = [early, maps["sparse"], fused, stages.vote(fused)[0]]
+    votes = stages.vote(stages.place(fused))
+    voted = stages.refit(fused, votes.target(moving.points), votes.support)
+    seen = [early, maps["sparse"], fused, voted]
     basis = stages.fit.basis(fixed.points)
     return [Problem(fixed, moving, fixed.points + basis @ theta, partner, spacing) for theta in seen]
 

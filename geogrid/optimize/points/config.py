@@ -37,14 +37,17 @@ class PointsConfig:
         control_points: centers of the kernels.
         widths: of the kernels, in radii.
         amplitudes: prior standard deviation of the displacement of each width, in radii.
-        voting: what settles the matches at the end: one vote by hand (``agreement``), after it another by what was learned
-            (``learned``), or distance alone (``none``).
+        closing_points: centers of the kernels at the fits to what was voted.
+        closing_widths: of these kernels, in radii.
+        closing_amplitudes: prior standard deviation of the displacement of each of these widths, in radii.
+        voting: what settles the matches at the end: one vote by hand (``agreement``), two by what was learned where
+            that one finds support (``learned``), or distance alone (``none``).
         candidates: moving points among which a fixed point's match is voted.
-        voters: neighbours that vote.
-        passes: of the voting messages.
+        voters: neighbours that vote by hand.
+        passes: of the messages of the vote by hand.
         fusion_rounds: of votes that each proposal (the affine, the dense and the sparse stage's map) gets by itself before each
             point follows the one that its neighbours agree on most, and that the fused map gets; 0: the sparse stage's alone.
-        settle_steps: EM steps at the last standard deviation, after the vote.
+        settle_steps: EM steps at the last standard deviation, where no votes are followed.
         feature_sigma: standard deviation of features between partners, in units of their spread over both clouds.
         low_support: mean match support below which votes are not followed and a warning is given.
     """
@@ -68,8 +71,11 @@ class PointsConfig:
     control_points: int = 350
     widths: tuple[float, ...] = (0.2, 0.4, 0.8)
     amplitudes: tuple[float, ...] = (0.025, 0.06, 0.12)
+    closing_points: int = 700
+    closing_widths: tuple[float, ...] = (0.07, 0.15, 0.3, 0.6)
+    closing_amplitudes: tuple[float, ...] = (0.008, 0.02, 0.05, 0.12)
     voting: Voting = "learned"
-    candidates: int = 12
+    candidates: int = 8
     voters: int = 20
     passes: int = 6
     fusion_rounds: int = 2
@@ -89,5 +95,7 @@ class PointsConfig:
                 raise GeogridError(f"{field.name}: expected a whole number from {fewest} up, got {value}")
             if isinstance(value, tuple) and not all(v > 0 for v in value):
                 raise GeogridError(f"{field.name}: expected positive numbers, got {value}")
-        if len(self.widths) != len(self.amplitudes):
-            raise GeogridError(f"amplitudes: expected one per width, {len(self.widths)}, got {len(self.amplitudes)}")
+        for kind in ("", "closing_"):
+            widths, amplitudes = getattr(self, f"{kind}widths"), getattr(self, f"{kind}amplitudes")
+            if len(widths) != len(amplitudes):
+                raise GeogridError(f"{kind}amplitudes: expected one per width, {len(widths)}, got {len(amplitudes)}")

@@ -28,7 +28,7 @@ LEAST_VOLUME = 0.1
 COARSE = 3
 """Lattice points from one place where the smooth map is looked up to the next."""
 TRIALS = 6
-"""How often a step is taken back at places that fold before it is given up everywhere."""
+"""How often a step is taken back a width around places that fold; as often again in twice, four times, ... that width."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,13 +175,18 @@ class FoldGuard:
         return cls(lattice, before, touched.view(grid.shape), LEAST_VOLUME * float(torch.linalg.det(start.affine.linear)))
 
     def add(self, total: Tensor, step: Tensor, width: float) -> Tensor:
-        """The displacement after a step, without the step at places that it would fold and a ``width`` around them."""
+        """The displacement after a step, without the step at places that it would fold and a ``width`` around them.
+
+        Places that are left after some trials are cleared more and more widely: giving the whole step up for the sake of one of
+        them would make the answer depend on rounding.
+        """
         was_bad = self.folds(total)
-        for _ in range(TRIALS):
+        for trial in range(2 * TRIALS):
             bad = self.folds(total + step) & ~was_bad
             if not bool(bad.any()):
                 return total + step
-            step = step * (1 - self.lattice.smooth(bad[None].float(), width).clamp(0, 1))
+            reach = width * 2.0 ** max(0, trial + 1 - TRIALS)
+            step = step * (1 - self.lattice.smooth(bad[None].float(), reach).clamp(0, 1))
         return total
 
     def folds(self, total: Tensor) -> Tensor:

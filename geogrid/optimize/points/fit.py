@@ -70,9 +70,9 @@ class SmoothFit:
         parts = [torch.ones(len(points), 1, dtype=points.dtype), points]
         return torch.cat([*parts, self.kernel(points)] if len(self.centers) else parts, 1)
 
-    def solve(self, basis: Tensor, displacement: Tensor, precision: Tensor) -> Tensor:
-        r"""The posterior mean :math:`\theta`, ``(num_columns, dim)``."""
-        basis, displacement, precision = self.pinned(basis, displacement, precision)
+    def solve(self, basis: Tensor, displacement: Tensor, precision: Tensor, each: float | None = None) -> Tensor:
+        r"""The posterior mean :math:`\theta`, ``(num_columns, dim)``; pins have the precision ``each`` (default their own)."""
+        basis, displacement, precision = self.pinned(basis, displacement, precision, each)
         root = precision.sqrt()[:, None]
         rows = basis * root
         normal = gram(rows) + self.precision

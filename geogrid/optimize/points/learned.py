@@ -15,7 +15,10 @@ BLOCK = 3000
 """Points whose voters speak at once."""
 AT_FIRST = 1.0
 """Standard deviation in spacings of what a candidate is worth before anybody has voted."""
-
+VOTERS = 14
+"""The nearest ones that are heard in a registration."""
+PASSES = 4
+"""Of messages in a registration."""
 FARTHEST = 4.0
 """A candidate that is farther than this, in spacings, is nobody's partner: no training has seen such."""
 

@@ -180,29 +180,30 @@ def _alone(stages: Stages, model: GeoReg | None) -> _Found:
             f"optimize: without an optimisation the answer is a model's, expected one and at least {FEWEST} points, got "
             f"{'no model' if model is None else f'{num} points'}; leave optimize at its default, or name a model"
         )
-    maps = {"network": stages.learned(model)}
-    theta, matches, _ = _voted(stages, maps)
-    found = stages.fit.transform(theta)
+    proposal = stages.learned(model)
+    votes, _ = _voted(stages, {"network": proposal})
+    found = stages.fit.transform(proposal) if votes is None else stages.closed(votes)
     start = replace(found, coefficients=torch.zeros_like(found.coefficients))
-    return _Found(found, start, _all_matches(stages, found, matches), {"network": 1.0})
+    return _Found(found, start, _all_matches(stages, found, votes), {"network": 1.0})
 
 
-def _voted(stages: Stages, maps: Mapping[str, Tensor]) -> tuple[Tensor, Matches | None, dict[str, float]]:
-    """The map that votes make of several, the matches, and what was followed; the last map where votes find no support.
+def _voted(stages: Stages, maps: Mapping[str, Tensor]) -> tuple[Matches | None, dict[str, float]]:
+    """What is voted about several maps, and by what share each was followed; None where votes find no support.
 
     Whether they do is judged by the vote by hand: the learned one finds order among unrelated points, too, and knows nothing
     about a handful.
     """
     config, last = stages.config, list(maps)[-1]
     if not stages.takes_votes:
-        return maps[last], None, {last: 1.0}
+        return None, {last: 1.0}
     theta, followed = stages.fuse(maps) if config.fusion_rounds else (maps[last], {last: 1.0})
-    theta, votes = stages.vote(theta)
+    place = stages.place(theta)
+    votes = stages.vote(place)
     if float(votes.support.mean()) < config.low_support:
-        return maps[last], None, {last: 1.0}
+        return None, {last: 1.0}
     if config.voting == "learned" and min(len(stages.fixed), len(stages.moving)) >= FEWEST:
-        theta, votes = stages.vote(theta, learned=True)
-    return theta, votes, followed
+        votes = stages.vote_again(stages.vote(place, learned=True))
+    return votes, followed
 
 
 def _optimized(stages: Stages, model: GeoReg | None) -> _Found:
@@ -210,15 +211,15 @@ def _optimized(stages: Stages, model: GeoReg | None) -> _Found:
     config, fit, sizes = stages.config, stages.fit, (len(stages.fixed), len(stages.moving))
     affine = stages.affine()
     maps = stages.deform(affine)
+    last = maps["sparse"]
     if model is not None and min(sizes) >= FEWEST and config.fusion_rounds and stages.takes_votes:
         maps = {"network": stages.learned(model)} | maps
-    theta, matches, followed = _voted(stages, maps)
-    if not stages.is_dense:
-        theta = stages.settle(theta) if matches is None else stages.reconcile(theta, matches)
-    found = fit.transform(theta)
-    if matches is None:
-        found = stages.fine(found)
-    return _Found(found, fit.transform(fit.affine_only(affine)), _all_matches(stages, found, matches), followed)
+    votes, followed = _voted(stages, maps)
+    if votes is None:
+        found = stages.fine(fit.transform(last if stages.is_dense else stages.settle(last)))
+    else:
+        found = stages.reconcile(votes)
+    return _Found(found, fit.transform(fit.affine_only(affine)), _all_matches(stages, found, votes), followed)
 
 
 def _all_matches(stages: Stages, found: KernelTransform, voted: Matches | None) -> Matches:

@@ -16,13 +16,14 @@ from geogrid.optimize.points.agreement import vote_by_agreement
 from geogrid.optimize.points.anneal import anneal, falling
 from geogrid.optimize.points.assign import Assigner
 from geogrid.optimize.points.ballot import Ballot, nearest_others
+from geogrid.optimize.points.closing import NOISES, ClosingFit
 from geogrid.optimize.points.cloud import OrderedCloud
 from geogrid.optimize.points.config import PointsConfig
 from geogrid.optimize.points.evidence import evidence_fit
 from geogrid.optimize.points.fine import FineSchedule, refine
 from geogrid.optimize.points.fit import SmoothFit
 from geogrid.optimize.points.fusion import Fusion
-from geogrid.optimize.points.learned import vote_by_scorer
+from geogrid.optimize.points.learned import PASSES, VOTERS, vote_by_scorer
 from geogrid.optimize.points.matches import Matches
 from geogrid.optimize.points.network import network_map
 from geogrid.optimize.points.pins import WORTH, Pins
@@ -36,8 +37,6 @@ SHORT = 4
 """Steps of the start that trusts where the clouds are."""
 FEWEST = 0.5
 """A fit to less than this much of a match is not made."""
-NOISES = 0.03 * 2.0 ** (torch.arange(10, dtype=torch.float64) / 2)
-"""Standard deviations of matches that are tried at the last fit, in spacings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +90,15 @@ class Stages:
         centers = self.fixed.spread_points(config.control_points)
         return SmoothFit(centers, config.widths, config.amplitudes, self.pins)
 
+    @cached_property
+    def closing(self) -> ClosingFit:
+        """What the matches of votes are fitted with."""
+        config, points = self.config, self._last.fixed.points
+        fine = SmoothFit(
+            self.fixed.spread_points(config.closing_points), config.closing_widths, config.closing_amplitudes, self.pins
+        )
+        return ClosingFit(self.fit, fine, points, self._basis, self.spacing)
+
     def deform(self, affine: Tensor) -> dict[str, Tensor]:
         """Dense and then sparse EM over a smooth displacement: the map at the start, after the one and after the other."""
         config, fit = self.config, self.fit
@@ -118,33 +126,40 @@ class Stages:
         theta, followed = fusion(list(maps.values()))
         return theta, dict(zip(maps, followed, strict=True))
 
-    def vote(self, theta: Tensor, learned: bool = False) -> tuple[Tensor, Matches]:
-        """Lets neighbours vote on the matches, by hand or by what was learned, and fits the map to what they chose."""
+    def vote(self, place: Tensor, learned: bool = False) -> Matches:
+        """Lets neighbours vote on the matches, by hand or by what was learned, with the fixed points at ``place``."""
         seen, config = self._last, self.config
-        ballot = Ballot.of(seen.fixed, self._place(theta), seen.moving, self.spacing, config, self._voters)
-        if learned:
-            with torch.no_grad():
-                shares = vote_by_scorer(ballot, load_vote_scorer(), config.passes)[-1]
-        else:
-            shares = vote_by_agreement(ballot, config.passes)
-        matches = Matches(ballot.candidates, shares.double())
-        return self._refit(theta, matches.target(seen.moving.points), matches.support), matches
+        voters = self._voters[:, :VOTERS] if learned else self._voters
+        ballot = Ballot.of(seen.fixed, place, seen.moving, self.spacing, config, voters)
+        if not learned:
+            return Matches(ballot.candidates, vote_by_agreement(ballot, config.passes).double())
+        with torch.no_grad():
+            return Matches(ballot.candidates, vote_by_scorer(ballot, load_vote_scorer(), PASSES)[-1].double())
+
+    def vote_again(self, votes: Matches) -> Matches:
+        """A learned vote about the map that is fitted to an earlier one."""
+        return self.vote(self.closing.place(self.closing.through(votes, self._last.moving.points)), learned=True)
 
     def settle(self, theta: Tensor) -> Tensor:
         """A few EM steps at the last standard deviation, and the fit whose noise and stiffness the matches choose."""
         theta, history = anneal("settle", 0, self._last, self.fit, theta, [self._sigma] * self.config.settle_steps)
         self.history.extend(history)
-        found = self._last(self._place(theta), self._sigma)
-        return self._refit(theta, found.target, found.weight)
+        found = self._last(self.place(theta), self._sigma)
+        return self.refit(theta, found.target, found.weight)
 
-    def reconcile(self, theta: Tensor, votes: Matches) -> Tensor:
-        """The same among the candidates of a vote, where what was voted counts beside the distance; every step chooses."""
-        for step in range(self.config.settle_steps):
-            found = self._last(self._place(theta), self._sigma, votes)
-            theta = self._refit(theta, found.target, found.weight)
-            loss = found.loss + self.fixed.points.shape[1] * math.log(self._sigma)
-            self.history.append(HistoryEntry("settle", 0, step, loss))
-        return theta
+    def closed(self, votes: Matches) -> KernelTransform:
+        """The fit to what was voted."""
+        return self.closing.fine.transform(self.closing.through(votes, self._last.moving.points))
+
+    def reconcile(self, votes: Matches) -> KernelTransform:
+        """The fit to what was voted, then to an assignment among the same candidates, the vote counting beside the distance."""
+        fit, sigma = self.closing, self._sigma
+        theta = fit.through(votes, self._last.moving.points)
+        found = self._last(fit.place(theta), sigma, votes)
+        if float(found.weight.sum()) >= FEWEST:
+            theta = fit(found.target, found.weight)
+        self.history.append(HistoryEntry("settle", 0, 0, found.loss + self.fixed.points.shape[1] * math.log(sigma)))
+        return fit.fine.transform(theta)
 
     @property
     def takes_votes(self) -> bool:
@@ -200,10 +215,12 @@ class Stages:
     def _basis(self) -> Tensor:
         return self.fit.basis(self._last.fixed.points)
 
-    def _place(self, theta: Tensor) -> Tensor:
+    def place(self, theta: Tensor) -> Tensor:
+        """Where a map carries the fixed points that are looked at last."""
         return self._last.fixed.points + self._basis @ theta
 
-    def _refit(self, theta: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    def refit(self, theta: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """The fit whose noise and stiffness the matches choose; ``theta`` where there is next to none."""
         if float(weight.sum()) < FEWEST:
             return theta
         rows = self.fit.pinned(self._basis, target - self._last.fixed.points, weight, WORTH)

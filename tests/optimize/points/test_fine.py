@@ -12,7 +12,9 @@ from geogrid.data.point_shapes import random_shape
 from geogrid.errors import GeogridWarning
 from geogrid.graph import knn
 from geogrid.optimize import PointsConfig, register_points
-from geogrid.optimize.points.fine import FineLattice, pull
+from geogrid.optimize.points import fine
+from geogrid.optimize.points.fine import FineLattice, FoldGuard, pull
+from geogrid.transforms import AffineTransform, KernelTransform
 from tests.optimize.points.clouds import mean_error, scattered, wave
 
 SMALL = PointsConfig(fine_from=500, sparse_points=500, dense_points=300, control_points=60, fine_steps=12)
@@ -58,6 +60,23 @@ def test_detail_does_not_fold_space():
     step = 0.05 * torch.eye(2, dtype=torch.float64)
     columns = [(transform(fixed + one) - transform(fixed - one)) / 0.1 for one in step]
     assert float(torch.linalg.det(torch.stack(columns, -1)).min()) > 0
+
+
+def test_one_stubborn_place_does_not_cost_the_step_elsewhere(monkeypatch):
+    """However few trials there are: a step that folds at one place is made where it does not."""
+    monkeypatch.setattr(fine, "TRIALS", 1)
+    points = scattered(2, 2000) / 100 - 0.5
+    none = torch.zeros(0, 2, dtype=torch.float64)
+    guard = FoldGuard.of(
+        FineLattice.around(points, 0.05), KernelTransform(AffineTransform.identity(2), none, none, (1.0,), (1.0,))
+    )
+    step = torch.full((2, *guard.lattice.grid.shape), 0.01)
+    middle = [n // 2 for n in step.shape[1:]]
+    step[0, middle[0], middle[1]] -= 0.2
+    total = guard.add(torch.zeros_like(step), step, 0.05)
+    assert bool(guard.folds(step).any())
+    assert not bool(guard.folds(total).any())
+    torch.testing.assert_close(total[:, : middle[0] - 10], step[:, : middle[0] - 10])
 
 
 def test_the_order_of_dense_points_changes_nothing():

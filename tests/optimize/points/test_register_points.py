@@ -215,7 +215,15 @@ def test_features_that_do_not_fit_are_refused():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"outliers": 0.0}, {"voting": "loud"}, {"passes": 0}, {"widths": (1.0, -1.0, 1.0)}, {"widths": (1.0,)}]
+    "settings",
+    [
+        {"outliers": 0.0},
+        {"voting": "loud"},
+        {"passes": 0},
+        {"widths": (1.0, -1.0, 1.0)},
+        {"widths": (1.0,)},
+        {"closing_widths": (1.0,)},
+    ],
 )
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(GeogridError, match="expected"):
