@@ -18,7 +18,7 @@ Similarity = Literal["lncc", "nmi", "mind", "edges"]
 ``edges``: :class:`EdgeTensors`."""
 
 GAINS: dict[Similarity, float] = {"lncc": 1.0, "nmi": 0.7, "mind": 1.0, "edges": 0.25}
-"""Factors of the losses, so that the same smoothness weights serve all of them (decisions 8, 21 and 22)."""
+"""Factors of the losses, so that the same smoothness weights serve all of them (decisions 8, 21 and 23)."""
 
 
 class ImageLoss(Protocol):
