@@ -1,6 +1,6 @@
 """What the models learn on handwritten digits, and what their weights are worth on other samplings.
 
-    python -m tests.benchmarks.digits --steps 1800 --variant-steps 600 --seeds 3 [--workers 2]
+    python -m tests.benchmarks.digits --steps 2000 --variant-steps 600 --seeds 3 [--workers 2]
 
 Every training is a process of one thread; ``--workers`` run side by side.
 """
@@ -226,7 +226,7 @@ def main() -> None:
     """A job of :func:`section`, or the whole section."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--job", help=argparse.SUPPRESS)
-    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--variant-steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
