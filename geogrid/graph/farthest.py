@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from geogrid.errors import GeogridError
+from geogrid.graph import compiled
 from geogrid.graph.checks import check_batch, check_count, check_points, per_axis
 from geogrid.graph.metric import metric_positions, squared_distance
 from geogrid.graph.search import MetricScale
@@ -71,6 +72,16 @@ def farthest_points(
 
 
 def _spread(cloud: Tensor, num: int, start: int) -> Tensor:
+    if not compiled.serves(cloud):
+        return _spread_plain(cloud, num, start)
+    from geogrid.graph import loops
+
+    taken = torch.full((num,), start, dtype=torch.int64)
+    loops.fill_spread(cloud.contiguous().numpy(), taken.numpy())
+    return taken
+
+
+def _spread_plain(cloud: Tensor, num: int, start: int) -> Tensor:
     taken = torch.full((num,), start, dtype=torch.int64, device=cloud.device)
     distance = torch.full((len(cloud),), torch.inf, dtype=torch.float64, device=cloud.device)
     for step in range(num):

@@ -41,3 +41,21 @@ def fill_compact(first, last, index, mask, packed_index, packed_mask):  # pragma
             if mask[i, k]:
                 packed_index[i, count], packed_mask[i, count] = index[i, k], True
                 count += 1
+
+
+@njit(nogil=True, cache=True)
+def fill_spread(cloud, taken):  # pragma: no cover
+    """Rows of a cloud from the second on, each the farthest from those before it; one rounding per operation, no row twice."""
+    count, dim = cloud.shape
+    distance = np.full(count, np.inf)
+    for step in range(len(taken)):
+        if step:
+            taken[step] = distance.argmax()
+        last = taken[step]
+        for i in range(count):
+            squared = 0.0
+            for a in range(dim):
+                away = cloud[i, a] - cloud[last, a]
+                squared += away * away
+            distance[i] = min(distance[i], squared)
+        distance[last] = -1.0

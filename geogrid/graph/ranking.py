@@ -9,7 +9,7 @@ from torch import Tensor
 
 from geogrid.graph.backends import build_searcher
 from geogrid.graph.backends.searcher import Searcher
-from geogrid.graph.metric import squared_distance
+from geogrid.graph.metric import squared_distance_to_rows
 
 BYTES_PER_CANDIDATE = 80
 FIRST_IN_RADIUS = 16
@@ -59,16 +59,19 @@ class ExactSearch:
             for chunk in rows.split(max(1, self.max_bytes // (BYTES_PER_CANDIDATE * count))):
                 index, squared, rim = self._candidates(chunk, count)
                 done = complete(squared, rim) | (count == len(self.context))
+                if bool(done.all()):
+                    yield chunk, index, squared
+                    continue
                 if bool(done.any()):
                     yield chunk[done], index[done], squared[done]
                 undecided.append(chunk[~done])
-            rows, count = torch.cat(undecided), min(2 * count, len(self.context))
+            rows, count = torch.cat(undecided) if undecided else rows[:0], min(2 * count, len(self.context))
 
     def _candidates(self, rows: Tensor, count: int) -> Ranked:
         query = self.query[rows]
         searcher = self._searcher(count)
         index = searcher.nearest(query, count)
-        squared = squared_distance(self.context[index], query[:, None])
+        squared = squared_distance_to_rows(self.context, index, query)
         index, squared = _ranked(index, squared)
         rim = (squared[:, -1].sqrt() - 2 * searcher.error).clamp_min(0)
         return index, squared, rim.square() * (1 - 2.0**-50)
@@ -94,6 +97,8 @@ def _ranked(index: Tensor, squared: Tensor) -> tuple[Tensor, Tensor]:
 
 def _tables(parts: list[Ranked], num_query: int, width: int) -> tuple[Tensor, Tensor]:
     """Chunks of rows put into place; entries that a chunk does not have get index 0 and an infinite distance."""
+    if len(parts) == 1 and parts[0][1].shape == (num_query, width):
+        return parts[0][1:]
     device = parts[0][1].device
     index = torch.zeros(num_query, width, dtype=torch.int64, device=device)
     squared = torch.full((num_query, width), torch.inf, dtype=torch.float64, device=device)

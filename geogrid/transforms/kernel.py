@@ -136,7 +136,7 @@ def kernel(points: Tensor, centers: Tensor, widths: tuple[float, ...], amplitude
     squared = torch.cdist(points, centers, compute_mode="donot_use_mm_for_euclid_dist").square_()
     total = torch.zeros_like(squared)
     for width, amplitude in zip(widths, amplitudes, strict=True):
-        total += amplitude * torch.exp(squared * (-0.5 / width**2))
+        total.add_(torch.mul(squared, -0.5 / width**2).exp_(), alpha=amplitude)
     return total
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from geogrid import GeogridError
-from geogrid.graph import farthest_points
+from geogrid.graph import compiled, farthest_points
 from tests.graph.clouds import lattice
 
 
@@ -27,8 +27,11 @@ def test_known_answer_with_ties_and_duplicates() -> None:
     assert farthest_points(square, 5).tolist() == [0, 3, 1, 2, 4]
 
 
+@pytest.mark.parametrize("there", [True, False], ids=["compiled", "plain"])
 @pytest.mark.parametrize("dim", [2, 3])
-def test_equals_the_definition(dim: int, generator: torch.Generator) -> None:
+def test_equals_the_definition(dim: int, there: bool, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = there and compiled.available()
+    monkeypatch.setattr(compiled, "available", lambda: there)
     for points in (torch.randn(40, dim, generator=generator), lattice((3,) * dim, (1.0,) * dim)):
         num = min(20, len(points))
         assert farthest_points(points, num).tolist() == slow(points, num)

@@ -21,7 +21,13 @@ def falling(begin: float, end: float, steps: int) -> list[float]:
 
 
 def anneal(
-    stage: str, level: int, assigner: Assigner, fit: SmoothFit, theta: Tensor, sigmas: list[float]
+    stage: str,
+    level: int,
+    assigner: Assigner,
+    fit: SmoothFit,
+    theta: Tensor,
+    sigmas: list[float],
+    basis: Tensor | None = None,
 ) -> tuple[Tensor, list[HistoryEntry]]:
     """Alternates assignment and fit along a sequence of standard deviations.
 
@@ -32,12 +38,13 @@ def anneal(
         fit: the M-step.
         theta: coefficients to begin with.
         sigmas: one per step.
+        basis: rows of the fit at the assigner's fixed points, where they are known.
 
     Returns:
         The coefficients and the loss at each step.
     """
     points = assigner.fixed.points
-    basis = fit.basis(points)
+    basis = fit.basis(points) if basis is None else basis
     history = []
     for step, sigma in enumerate(sigmas):
         found = assigner(points + basis @ theta, sigma)

@@ -68,15 +68,15 @@ class Assigner:
     def _among_all(self, place: Tensor, sigma: float) -> Assignment:
         middle = self.moving.middle
         here, there = ((part - middle).float() / sigma for part in (place, self.moving.points))
-        cost = torch.cdist(here, there).square_()
+        cost = torch.addmm(there.square().sum(1)[None], here, there.T, alpha=-2).add_(here.square().sum(1)[:, None])
         if self.fixed.features is not None and self.moving.features is not None:
             cost += torch.cdist(self.fixed.features, self.moving.features).square_().div_(self.feature_sigma**2)
-        likely = cost.mul_(-0.5).clamp_min_(FAINTEST).exp_()
+        likely = cost.mul_(-0.5).clamp_(FAINTEST, 0).exp_()
         total = likely.sum(0) + self.outliers
-        likely /= total
-        weight = likely.sum(1)
-        target = (likely @ there).double() * sigma / weight.clamp_min(1e-12).double()[:, None] + middle
-        return Assignment(weight.double(), target, -float(total.log().mean()))
+        sums = (torch.cat([there.T, torch.ones_like(total)[None]]) / total @ likely.T).T.double()
+        weight = sums[:, -1]
+        target = sums[:, :-1] * sigma / weight.clamp_min(1e-12)[:, None] + middle
+        return Assignment(weight, target, -float(total.log().mean()))
 
     def _among_near(self, place: Tensor, sigma: float, votes: Matches | None) -> Assignment:
         found, total = self._shares(place, sigma, votes)

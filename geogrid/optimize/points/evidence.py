@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geogrid.optimize.points.fit import SmoothFit, gram
+from geogrid.optimize.points.fit import SmoothFit, moments
 
 STIFFNESS = 2.0 ** torch.arange(-4, 5, dtype=torch.float64)
 """Prior precisions that are tried, relative to the configured one."""
@@ -48,14 +48,12 @@ def evidence_fit(fit: SmoothFit, basis: Tensor, displacement: Tensor, weight: Te
     Reference:
         MacKay, "Bayesian interpolation", Neural Computation 4(3), 1992.
     """
-    root = weight.sqrt()[:, None]
-    rows = basis * root
-    lower = gram(rows)
+    lower, right = moments(basis, displacement, weight)
     factor = torch.linalg.cholesky(fit.precision)
     half = torch.linalg.solve_triangular(factor, lower + lower.tril(-1).T, upper=False)
     values, vectors = torch.linalg.eigh(torch.linalg.solve_triangular(factor, half.T, upper=False))
     values = values.clamp_min(0)
-    turned = vectors.T @ torch.linalg.solve_triangular(factor, rows.T @ (displacement * root), upper=False)
+    turned = vectors.T @ torch.linalg.solve_triangular(factor, right, upper=False)
     beta, alpha = noises.double()[:, None, None] ** -2, STIFFNESS[None, :, None]
     down = alpha + beta * values
     data = beta[..., 0] * ((turned.square().sum(1) * beta / down).sum(-1) - (weight[:, None] * displacement.square()).sum())

@@ -24,6 +24,16 @@ def gram(rows: Tensor) -> Tensor:
     return torch.from_numpy(dsyrk(1.0, rows.numpy().T, lower=1))
 
 
+def moments(basis: Tensor, displacement: Tensor, precision: Tensor) -> tuple[Tensor, Tensor]:
+    r"""The lower triangle of :math:`B^\top W B`, and :math:`B^\top W d`, in one product."""
+    columns, root = basis.shape[1], precision.sqrt()[:, None]
+    rows = basis.new_empty(len(basis), columns + displacement.shape[1])
+    torch.mul(basis, root, out=rows[:, :columns])
+    torch.mul(displacement, root, out=rows[:, columns:])
+    both = gram(rows)
+    return both[:columns, :columns], both[columns:, :columns].T
+
+
 @dataclass(frozen=True, eq=False)
 class SmoothFit:
     r"""Maps that are affine plus a Gaussian process seen through control points.
@@ -72,12 +82,10 @@ class SmoothFit:
 
     def solve(self, basis: Tensor, displacement: Tensor, precision: Tensor, each: float | None = None) -> Tensor:
         r"""The posterior mean :math:`\theta`, ``(num_columns, dim)``; pins have the precision ``each`` (default their own)."""
-        basis, displacement, precision = self.pinned(basis, displacement, precision, each)
-        root = precision.sqrt()[:, None]
-        rows = basis * root
-        normal = gram(rows) + self.precision
+        lower, right = moments(*self.pinned(basis, displacement, precision, each))
+        normal = lower + self.precision
         normal.diagonal().add_(1e-9 * normal.diagonal().mean())
-        return torch.cholesky_solve(rows.T @ (displacement * root), torch.linalg.cholesky(normal))
+        return torch.cholesky_solve(right, torch.linalg.cholesky(normal))
 
     def pinned(
         self, basis: Tensor, displacement: Tensor, precision: Tensor, each: float | None = None

@@ -110,7 +110,7 @@ class Stages:
         self.history.extend(history)
         unit = self.spacing * self._thinned(config.sparse_points)
         sigmas = [sigma * unit for sigma in falling(*config.sparse_sigma, config.sparse_steps)]
-        maps["sparse"], history = anneal("sparse", 0, self._last, fit, maps["dense"], sigmas)
+        maps["sparse"], history = anneal("sparse", 0, self._last, fit, maps["dense"], sigmas, self._basis)
         self.history.extend(history)
         return maps
 
@@ -142,7 +142,8 @@ class Stages:
 
     def settle(self, theta: Tensor) -> Tensor:
         """A few EM steps at the last standard deviation, and the fit whose noise and stiffness the matches choose."""
-        theta, history = anneal("settle", 0, self._last, self.fit, theta, [self._sigma] * self.config.settle_steps)
+        sigmas = [self._sigma] * self.config.settle_steps
+        theta, history = anneal("settle", 0, self._last, self.fit, theta, sigmas, self._basis)
         self.history.extend(history)
         found = self._last(self.place(theta), self._sigma)
         return self.refit(theta, found.target, found.weight)
