@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -89,7 +90,6 @@ class Objective:
         self.fixed_weight, self.moving_weight = fixed_weight, moving_weight
         self.cut = is_cut(moving)
         self._levels: dict[int, LevelPair] = {}
-        self._edges: tuple[Edges, Edges] | None = None
 
     def __call__(self, trajectory: Trajectory) -> Tensor:
         """The weighted sum over all steps (Eq. 10)."""
@@ -131,9 +131,13 @@ class Objective:
         return ImagePair(fixed.grid, moving, loss, config.gain or GAINS[kind], moving_weight, self.cut)
 
     def _edge_pair(self, scale: float) -> LevelPair:
-        box = content_cells(self.moving, self.scale)
-        if self._edges is None:
-            self._edges = Edges.of(self.fixed, self.scale), Edges.of(self.moving.crop(*box), self.scale)
-        moving_weight = None if self.moving_weight is None else self.moving_weight.crop(*box)
+        fixed, moving, moving_weight = self._edges
         gain = self.config.gain or GAINS["edges"]
-        return EdgePair(*self._edges, scale, self.scale, gain, self.fixed_weight, moving_weight, self.cut)
+        return EdgePair(fixed, moving, scale, self.scale, gain, self.fixed_weight, moving_weight, self.cut)
+
+    @cached_property
+    def _edges(self) -> tuple[Edges, Edges, Image | None]:
+        """Edges of both images and the weight of the moving one, the moving side cropped to its content."""
+        box = content_cells(self.moving, self.scale)
+        weight = None if self.moving_weight is None else self.moving_weight.crop(*box)
+        return Edges.of(self.fixed, self.scale), Edges.of(self.moving.crop(*box), self.scale), weight

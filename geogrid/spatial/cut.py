@@ -31,9 +31,8 @@ def is_cut(image: Image) -> bool:
         >>> [is_cut(Image(values, Grid((9, 9), torch.eye(3)))) for values in (inside, torch.ones(9, 9))]
         [False, True]
     """
-    tissue = image.data > TISSUE
-    axes = [axis for axis, size in enumerate(tissue.shape) if size > 1]
-    faces = [tissue.select(axis, end).float().mean() for axis in axes for end in (0, -1)]
+    axes = [axis for axis, size in enumerate(image.grid.shape) if size > 1]
+    faces = [(image.data.select(axis, end) > TISSUE).float().mean() for axis in axes for end in (0, -1)]
     return bool(faces) and bool(torch.stack(faces).median() > CUT_SHARE)
 
 

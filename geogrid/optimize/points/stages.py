@@ -141,12 +141,15 @@ class Stages:
         return self.vote(self.closing.place(self.closing.through(votes, self._last.moving.points)), learned=True)
 
     def settle(self, theta: Tensor) -> Tensor:
-        """A few EM steps at the last standard deviation, and the fit whose noise and stiffness the matches choose."""
+        """A few EM steps at the last standard deviation, and, where there are matches, the fit whose stiffness they choose."""
         sigmas = [self._sigma] * self.config.settle_steps
         theta, history = anneal("settle", 0, self._last, self.fit, theta, sigmas, self._basis)
         self.history.extend(history)
         found = self._last(self.place(theta), self._sigma)
-        return self.refit(theta, found.target, found.weight)
+        if float(found.weight.sum()) < FEWEST:
+            return theta
+        rows = self.fit.pinned(self._basis, found.target - self._last.fixed.points, found.weight, WORTH)
+        return evidence_fit(self.fit, *rows, NOISES * self.spacing).theta
 
     def closed(self, votes: Matches) -> KernelTransform:
         """The fit to what was voted."""
@@ -219,13 +222,6 @@ class Stages:
     def place(self, theta: Tensor) -> Tensor:
         """Where a map carries the fixed points that are looked at last."""
         return self._last.fixed.points + self._basis @ theta
-
-    def refit(self, theta: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """The fit whose noise and stiffness the matches choose; ``theta`` where there is next to none."""
-        if float(weight.sum()) < FEWEST:
-            return theta
-        rows = self.fit.pinned(self._basis, target - self._last.fixed.points, weight, WORTH)
-        return evidence_fit(self.fit, *rows, NOISES * self.spacing).theta
 
     def _assigner(self, num: int, neighbors: int | None = None) -> Assigner:
         most = num if neighbors else 2 * num
