@@ -2,7 +2,7 @@
 
     python examples/register_digits.py --out digits
 
-trains for five to nine minutes on two cores, prints figures of 500 unseen pairs and writes pictures.
+trains for about five minutes on two cores, prints figures of 500 unseen pairs and writes pictures.
 """
 
 from __future__ import annotations

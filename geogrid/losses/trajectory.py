@@ -132,9 +132,20 @@ class TrajectoryLoss:
             fixed: pooled to the step's level.
             moving: likewise.
         """
-        intensities = _checked(step, fixed, moving)
-        warped, measure = read_moving(moving, trajectory.moved(step), fixed)
-        config = self.config
+        check_fit(step, fixed, moving)
+        return self.compare(step, fixed, *read_moving(moving, trajectory.moved(step), fixed))
+
+    def compare(self, step: StepBatch, fixed: PointCloud, warped: Tensor, measure: Tensor) -> Tensor:
+        """The same, of moving intensities that were read already.
+
+        Args:
+            step: where the scale is taken from.
+            fixed: pooled to the step's level.
+            warped: ``(num_fixed, channels)`` moving intensities where the step brings the fixed points.
+            measure: ``(num_fixed,)`` what each fixed point counts for, in mm^dim.
+        """
+        config, intensities = self.config, fixed.x
+        assert intensities is not None
         if config.dissimilarity == "mse":
             return mse_loss(intensities, warped, measure, fixed.batch)
         if config.dissimilarity == "ncc":
@@ -209,8 +220,8 @@ def read_moving(moving: PointCloud, places: Tensor, fixed: PointCloud) -> tuple[
     return warped, fixed.measure * seen.detach()
 
 
-def _checked(step: StepBatch, fixed: PointCloud, moving: PointCloud) -> Tensor:
-    """The fixed intensities of a level, if a step and both clouds fit each other."""
+def check_fit(step: StepBatch, fixed: PointCloud, moving: PointCloud) -> None:
+    """Raises unless a step and the clouds of its level, both with features, fit each other."""
     if fixed.x is None or moving.x is None:
         raise GeogridError("fixed, moving: expected clouds with intensities as features, got clouds without")
     if step.points.num_points != fixed.num_points or not torch.equal(step.points.batch, fixed.batch):
@@ -218,4 +229,3 @@ def _checked(step: StepBatch, fixed: PointCloud, moving: PointCloud) -> Tensor:
             f"step of level {step.level}: expected the {fixed.num_points} points of the pooled fixed cloud, got "
             f"{step.points.num_points} points; was the model given other clouds or scales?"
         )
-    return fixed.x

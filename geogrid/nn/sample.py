@@ -14,6 +14,7 @@ from geogrid.nn.knots import interpolation_weights
 from geogrid.spatial import PointCloud
 
 CHUNK_BYTES = 2**26
+"""What is computed about that many bytes of neighbours at a time; more than one part is computed again going back."""
 TINY = 1e-12
 
 
@@ -64,16 +65,16 @@ def sample_scattered(cloud: PointCloud, points: Tensor, batch: Tensor) -> tuple[
         return mean[batch], points.new_zeros(len(points))
     near = within_box(place, query, width.amax(0), cloud.batch, batch)
     share = cloud.measure.to(points.dtype) / width.prod(1)
-    parts = []
+    given = cloud.x, place / unit, width / unit, share
     step = max(1, CHUNK_BYTES // (40 * max(1, near.k) * width.element_size()))
+    parts = []
     for start in range(0, len(points), step):
         rows = slice(start, start + step)
-        parts.append(
-            checkpoint(
-                _read, cloud.x, place / unit, width / unit, share, query[rows] / unit, near.index[rows], near.mask[rows],
-                use_reentrant=False, preserve_rng_state=False,
-            )
-        )  # fmt: skip
+        asked = query[rows] / unit, near.index[rows], near.mask[rows]
+        if len(points) <= step:
+            parts.append(_read(*given, *asked))
+        else:
+            parts.append(checkpoint(_read, *given, *asked, use_reentrant=False, preserve_rng_state=False))
     values, seen = (torch.cat(part) for part in zip(*parts, strict=True))
     return values + (1 - seen)[:, None].to(values.dtype) * mean[batch].to(values.dtype), seen
 

@@ -11,7 +11,7 @@ from geogrid.data import Landmarks, PairBatch
 from geogrid.errors import GeogridError
 from geogrid.graph import Level, inherit_displacement
 from geogrid.losses import TrajectoryLoss, TrajectoryLossConfig, dice_loss, displacement_loss
-from geogrid.losses.trajectory import pool_to_levels, read_moving
+from geogrid.losses.trajectory import check_fit, pool_to_levels, read_moving
 from geogrid.spatial import PointCloud
 from geogrid.transforms import StepBatch, TrajectoryBatch
 
@@ -89,21 +89,22 @@ class PairLoss:
     def _terms(self, trajectory: TrajectoryBatch, step: StepBatch, known: _Known) -> dict[str, Tensor]:
         """The weighted terms of one step."""
         config, terms = self.config, {}
+        if config.image or config.dice:
+            warped, measure = known.read(trajectory, step)
         if config.image:
-            pair = known.fixed("image", step.level), known.moving("image", step.level)
-            terms["image"] = config.image * self.images.dissimilarity(trajectory, step, *pair)
+            fixed = known.fixed("image", step.level)
+            terms["image"] = config.image * self.images.compare(step, fixed, warped["image"], measure)
         if config.trajectory.is_smooth:
             terms["smoothness"] = self.images.smoothness(step)
         if config.displacement:
             truth = known.fixed("displacement", step.level)
             share = features(known.fixed("inside", step.level))
-            target, measure = features(truth) / share.clamp_min(SMALL_SHARE), truth.measure * share[:, 0]
-            error = displacement_loss(step.displacement, target, measure, step.scale, truth.batch)
+            target, inside = features(truth) / share.clamp_min(SMALL_SHARE), truth.measure * share[:, 0]
+            error = displacement_loss(step.displacement, target, inside, step.scale, truth.batch)
             terms["displacement"] = config.displacement * error
         if config.dice:
-            fixed, moving = known.fixed("labels", step.level), known.moving("labels", step.level)
-            warped, measure = read_moving(moving, trajectory.moved(step), fixed)
-            terms["dice"] = config.dice * dice_loss(features(fixed), warped, measure, fixed.batch)
+            fixed = known.fixed("labels", step.level)
+            terms["dice"] = config.dice * dice_loss(features(fixed), warped["labels"], measure, fixed.batch)
         if config.landmarks and known.landmarks is not None:
             terms["landmarks"] = config.landmarks * _landmark_error(step, known.landmarks)
         return terms
@@ -135,15 +136,15 @@ class _Known:
 
     def fixed(self, name: str, level: int) -> PointCloud:
         """The fixed points of a level with one kind of feature."""
-        return self._side(0, name, level)
+        cloud = self.levels[0][level]
+        return cloud.with_features(features(cloud)[:, self.columns[0][name]])
 
-    def moving(self, name: str, level: int) -> PointCloud:
-        """The moving points likewise."""
-        return self._side(1, name, level)
-
-    def _side(self, side: int, name: str, level: int) -> PointCloud:
-        cloud = self.levels[side][level]
-        return cloud.with_features(features(cloud)[:, self.columns[side][name]])
+    def read(self, trajectory: TrajectoryBatch, step: StepBatch) -> tuple[dict[str, Tensor], Tensor]:
+        """All that is known of the moving points where a step brings the fixed ones, by name, and what each counts for."""
+        fixed, moving = (side[step.level] for side in self.levels)
+        check_fit(step, fixed, moving)
+        warped, measure = read_moving(moving, trajectory.moved(step), fixed)
+        return {name: warped[:, columns] for name, columns in self.columns[1].items()}, measure
 
 
 def one_hot(fixed_labels: Tensor, moving_labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,9 @@
 """What the models learn on handwritten digits, and what their weights are worth on other samplings.
 
-    python -m tests.benchmarks.digits --steps 2000 --variant-steps 600 --seeds 3 [--workers 2]
+    python -m tests.benchmarks.digits --alone-steps 2000 --variant-steps 300 --seeds 3 [--workers 2]
 
-Every training is a process of one thread; ``--workers`` run side by side.
+The preset is trained as ``examples/register_digits.py`` does it, on two processes. Everything else learns from images alone,
+each training in a process of one thread; ``--workers`` run side by side.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +51,9 @@ SAMPLINGS: dict[str, Callable[[PointCloud, int], PointCloud]] = {
     "50 % scattered": lambda cloud, seed: random_subset(cloud, 0.5, torch.Generator().manual_seed(seed)),
 }
 ALLOWED_LOSS = {"28x14": 0.03, "56x56": 0.01, "50 % scattered": 0.04}
-SHIPPED = "shipped weights"
+PRESET, SHIPPED = "the preset", "shipped weights"
+FOLDING_ALONE = 1.5
+"""Weight of folds where models learn from images alone; the preset's is balanced by its Dice term."""
 ASKED_DICE, ASKED_FOLDING, ASKED_SHARE = 0.97, 0.05, 1 / 3
 
 
@@ -60,19 +64,27 @@ def run(variant: str, steps: int, seed: int, pairs: int, samplings: bool) -> dic
 
     torch.set_num_threads(1)
     digits = mnist()
-    torch.manual_seed(seed)
-    model = VARIANTS[variant]()
     start = time.perf_counter()
-    model = train(model, digits.train, steps, seed)
+    model = train_preset(steps, seed) if variant == PRESET else train(variant, digits.train, steps, seed)
     found = {"variant": variant, "steps": steps, "seed": seed, "training s": time.perf_counter() - start}
     found |= {"parameters": sum(p.numel() for p in model.parameters())} | evaluate(model, digits.test, pairs)
     return found | ({"samplings": compare_samplings(model, digits.test)} if samplings else {})
 
 
-def train(model: nn.Module, digits: Digits, steps: int, seed: int) -> nn.Module:
-    """Trains any model as the preset ``mnist`` says, in this process; gives the moving average of the weights."""
+def train_preset(steps: int, seed: int) -> nn.Module:
+    """What the example trains: ``geogrid train --config mnist`` on two processes."""
+    from examples import register_digits
+
+    with tempfile.TemporaryDirectory() as folder:
+        return register_digits.train(Path(folder) / "training", steps, seed)
+
+
+def train(variant: str, digits: Digits, steps: int, seed: int) -> nn.Module:
+    """Trains a variant on whole images alone, else as the preset ``mnist`` says; gives the moving average of the weights."""
+    torch.manual_seed(seed)
+    model = VARIANTS[variant]()
     config, generator = read_config("mnist"), torch.Generator().manual_seed(seed)
-    settings, loss = config.optimizer, TrajectoryLoss(config.loss.trajectory)
+    settings, loss = config.optimizer, TrajectoryLoss(replace(config.loss.trajectory, folding=FOLDING_ALONE))
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=settings.weight_decay, fused=True)
     warmup = min(max(settings.warmup, 2 / steps), 0.9)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.rate, total_steps=steps, pct_start=warmup)
@@ -128,18 +140,20 @@ def _dice(fixed: PointCloud, moving: PointCloud, displacement: Tensor) -> float:
     return float((2 * sums[0] / (sums[1] + sums[2])).mean())
 
 
-def section(steps: int, variant_steps: int, seeds: int, pairs: int = 500, workers: int = 2) -> str:
-    """Both tables of the page."""
-    jobs = [("GeoReg", steps, 0, True), ("voxel U-Net", steps, 0, True)]
+def section(steps: int, alone_steps: int, variant_steps: int, seeds: int, pairs: int = 500, workers: int = 2) -> str:
+    """The tables of the page."""
+    presets_found = [_process(PRESET, steps, seed, True, pairs) for seed in range(seeds)]
+    jobs = [("GeoReg", alone_steps, 0, True), ("voxel U-Net", alone_steps, 0, True)]
     jobs += [(name, variant_steps, seed, False) for name in VARIANTS for seed in range(seeds)]
     with ThreadPoolExecutor(workers) as pool:
         found = list(pool.map(lambda job: _process(*job, pairs), jobs))
-    samplings = _samplings([*found[:2], _shipped()])
-    return "\n\n".join([f"## {TITLE}", _explanation(pairs), *_main(found[0]), *_variants(found[2:]), *samplings])
+    samplings = _samplings([*presets_found, *found[:2], _shipped()])
+    parts = [f"## {TITLE}", _explanation(pairs), *_main(presets_found), ALONE, *_main(found[:1])[:1], *_variants(found[2:])]
+    return "\n\n".join([*parts, *samplings])
 
 
 def _shipped() -> dict[str, Any]:
-    """The weights that come with the package; a part of their training was on scattered pixels."""
+    """The weights that come with the package."""
     return {"variant": SHIPPED, "samplings": compare_samplings(load_weights("mnist"), mnist().test)}
 
 
@@ -152,22 +166,29 @@ def _process(variant: str, steps: int, seed: int, samplings: bool, pairs: int) -
 def _explanation(pairs: int) -> str:
     return (
         f"Trained on 3,500 digits, measured on {pairs} pairs of the same digit among 1,000 others; the network's answer "
-        "alone. One thread per training. Dice of what is brighter than .5; folding over all pixels. Anchors (other day and "
-        "machine): before .46, antspyx SyN .616, SyN with local correlation .887; a throw-away prototype .972 with .01 % after "
-        "five CPU minutes."
+        "alone. Dice of what is brighter than .5; folding over all pixels. Anchors (other day and machine): before .46, SyN of "
+        "antspyx .616, SyN with local correlation .887; a throw-away prototype .972 with .01 % after five CPU minutes. The "
+        "preset is trained by the soft Dice of what is brighter than .5 as well, so for what is measured here; the anchors "
+        "and the variants below know images alone."
     )
 
 
-def _main(found: dict[str, Any]) -> list[str]:
+ALONE = (
+    "From images alone: mean squared error, a weight of 1.5 on folds, whole digits of 28 x 28 pixels only, otherwise as the "
+    "preset; one thread."
+)
+
+
+def _main(found: list[dict[str, Any]]) -> list[str]:
     keys = ["training s", "parameters", "Dice before", "Dice after", "folding %", "ms a pair"]
     lengths = [f"median mm, {level}" for level in ("coarse", "middle", "fine")]
-    table = markdown_table(
-        ["steps", *keys, *lengths], [[str(found["steps"]), *map(_number, (found[k] for k in keys + lengths))]]
-    )
-    ordered = found[lengths[0]] > found[lengths[1]] > found[lengths[2]]
+    rows = [[str(one["seed"]), str(one["steps"]), *map(_number, (one[k] for k in keys + lengths))] for one in found]
+    table = markdown_table(["seed", "steps", *keys, *lengths], rows)
+    dice, folding = min(one["Dice after"] for one in found), max(one["folding %"] for one in found)
+    ordered = all(one[lengths[0]] > one[lengths[1]] > one[lengths[2]] for one in found)
     checks = [
-        f"* Dice at least {ASKED_DICE}: {found['Dice after']:.4f}, {_met(found['Dice after'] >= ASKED_DICE)}",
-        f"* folding below {ASKED_FOLDING} %: {found['folding %']:.4f}, {_met(found['folding %'] < ASKED_FOLDING)}",
+        f"* Dice at least {ASKED_DICE} with every seed: {dice:.4f}, {_met(dice >= ASKED_DICE)}",
+        f"* folding below {ASKED_FOLDING} % with every seed: {folding:.4f}, {_met(folding < ASKED_FOLDING)}",
         f"* coarse levels move points further than fine ones: {_met(ordered)}",
     ]
     return [table, "\n".join(checks)]
@@ -181,7 +202,7 @@ def _variants(found: list[dict[str, Any]]) -> list[str]:
         lines.append([name, str(rows[0]["parameters"]), *cells, _spread([row["training s"] for row in rows], 0)])
     header = ["variant", "parameters", "Dice", "folding %", "training s"]
     return [
-        f"Same recipe, {found[0]['steps']} steps, mean (least to most) of {len(rows)} seeds:",
+        f"Likewise from images alone, {found[0]['steps']} steps, mean (least to most) of {len(rows)} seeds:",
         markdown_table(header, lines),
     ]
 
@@ -190,22 +211,24 @@ def _samplings(found: list[dict[str, Any]]) -> list[str]:
     lines, checks = [], []
     for one in found:
         full = one["samplings"]["28x28"]
+        label = f"{PRESET} ({one['seed']})" if one["variant"] == PRESET else one["variant"]
         for name, row in one["samplings"].items():
             lost, share = row["dice of full"] - row["dice"], row["difference mm"] / full["moved mm"]
             cells = [f"{row[key]:.4f}" for key in ("dice", "dice of full")] + [f"{lost:.4f}"]
             cells += [f"{row[key]:.4f}" for key in ("dice between", "dice of full between")]
-            lines.append([one["variant"], name, *cells, f"{row['difference mm']:.3f}", f"{share:.2f}"])
-            if one["variant"] in ("GeoReg", SHIPPED) and name in ALLOWED_LOSS:
+            lines.append([label, name, *cells, f"{row['difference mm']:.3f}", f"{share:.2f}"])
+            if one["variant"] in (PRESET, SHIPPED) and name in ALLOWED_LOSS:
                 held = lost <= ALLOWED_LOSS[name] and share < ASKED_SHARE
                 asked = f"Dice loss at most {ALLOWED_LOSS[name]} and difference below a third"
-                checks.append(f"* {one['variant']}, {name}: {asked}: {_met(held)}")
-    header = ["trained on 28x28", "fed", "Dice at its points", "full answer there", "lost"]
+                checks.append(f"* {label}, {name}: {asked}: {_met(held)}")
+    header = ["weights", "fed", "Dice at its points", "full answer there", "lost"]
     header += ["interpolated to 28x28", "full answer interpolated", "difference mm", "share of mean displacement"]
     text = (
         "The same weights on other samplings of the same digits. Dice is taken where the sampled points are, with the full "
         "images to look at; what is lost, against the answer for the full images at the same points. Interpolating between "
-        "these points costs more than is allowed even to the full answer. The *shipped weights* went on training where the "
-        "others stop, some of it on random parts of the pixels."
+        "these points costs more than is allowed even to the full answer. *The preset* (its seed in brackets) sees a few "
+        "batches of scattered digits and of 56 x 56 pixels in training, none of 28 x 14; *GeoReg* and the U-Net were trained "
+        "on whole digits of 28 x 28 pixels only."
     )
     return [text, markdown_table(header, lines), "\n".join(checks)]
 
@@ -226,15 +249,16 @@ def main() -> None:
     """A job of :func:`section`, or the whole section."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--job", help=argparse.SUPPRESS)
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--variant-steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=read_config("mnist").steps, help="of the preset")
+    parser.add_argument("--alone-steps", type=int, default=2000, help="of the full training on images alone")
+    parser.add_argument("--variant-steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     if args.job:
         print(json.dumps(run(*json.loads(args.job))))
     else:
-        print(section(args.steps, args.variant_steps, args.seeds, workers=args.workers))
+        print(section(args.steps, args.alone_steps, args.variant_steps, args.seeds, workers=args.workers))
 
 
 if __name__ == "__main__":

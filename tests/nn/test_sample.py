@@ -141,3 +141,18 @@ def test_refusals() -> None:
         sample_scattered(cloud.with_features(None), cloud.pos, cloud.batch)
     with refused("points, batch", "(num_places, 2)", "(125, 3)"):
         sample_scattered(cloud, torch.zeros(125, 3), cloud.batch)
+
+
+@dims
+def test_reading_in_parts_changes_nothing(dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One part is kept for the way back, several are computed again: the same values and gradients."""
+    cloud = scattered(make_batch("unlike", dim))
+    places, batch = places_among(make_batch("unlike", dim))
+    found = []
+    for size in (2**26, 2**12):
+        monkeypatch.setattr("geogrid.nn.sample.CHUNK_BYTES", size)
+        there = places.clone().requires_grad_()
+        values, seen = sample_scattered(cloud, there, batch)
+        found.append((values, seen, *torch.autograd.grad((values * draw(*values.shape)).sum(), [there])))
+    for whole, parts in zip(*found, strict=True):
+        torch.testing.assert_close(whole, parts)

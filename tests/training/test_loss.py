@@ -93,6 +93,19 @@ def test_all_steps_of_a_model_are_scored_as_the_trajectory_loss_scores_them() ->
     torch.testing.assert_close(PairLoss(LossConfig(config))(found, pair)["loss"], expected)
 
 
+def test_a_term_does_not_depend_on_what_else_is_asked_for() -> None:
+    (pair,) = pairs(2, 1)
+    rows = [torch.arange(0, cloud.num_points, 2) for cloud in (pair.fixed, pair.moving)]
+    part = replace(pair, landmarks=None).subset(*rows)
+    assert part.displacement is not None
+    moved = trajectory(part, part.displacement + 3.0)
+    every = replace(EVERYTHING, trajectory=FLAT, landmarks=0.0, inside=True)
+    together = PairLoss(every)(moved, part)
+    for name in ("image", "displacement", "dice"):
+        rest = {other: 0.0 for other in ("image", "displacement", "dice") if other != name}
+        torch.testing.assert_close(together[name], PairLoss(replace(every, **rest))(moved, part)[name])
+
+
 def test_terms_without_what_they_need_are_refused() -> None:
     (pair,) = pairs(2, 1)
     plain = PairBatch(pair.fixed, pair.moving)
