@@ -84,9 +84,10 @@ class PairData(LightningDataModule):
 
     def __init__(self, config: TrainingConfig) -> None:
         super().__init__()
-        self.config = config
-        self.training = make_source(config.data, config.seed)
-        self.validation = None if config.validation is None else make_source(config.validation, config.seed + VALIDATION)
+        self.config, other = config, config.validation
+        batch = config.batch * config.devices * config.nodes
+        self.training = make_source(config.data, config.seed, batch)
+        self.validation = None if other is None else make_source(other, config.seed + VALIDATION, batch)
 
     def train_dataloader(self) -> DataLoader[PairBatch]:
         """All passes of the training that are left, as one epoch."""

@@ -35,8 +35,8 @@ class SamplingConfig:
         gradient: the largest ratio of the density at the two ends of an image, along a random direction; 1 for even ones.
         resampled: probability that a group of pairs is seen on other pixels (:func:`geogrid.spatial.resample_cloud`).
         factors: spacings relative to the images' own, per axis, of which one is drawn then; whole numbers, or one over them.
-        group: pairs in a row that are sampled alike; give it the batch of all devices together, for a batch is of lattices or
-            of scattered points.
+        group: pairs in a row that are sampled alike; None: the batch of all devices together, for a batch is of lattices or of
+            scattered points.
 
     Raises:
         GeogridError: for values out of their range.
@@ -47,11 +47,11 @@ class SamplingConfig:
     gradient: float = 1.0
     resampled: float = 0.0
     factors: tuple[tuple[float, ...], ...] = ()
-    group: int = 1
+    group: int | None = 1
 
     def __post_init__(self) -> None:
         low, high = self.share
-        if not (0 < low <= high <= 1 and self.gradient >= 1 and self.group >= 1):
+        if not (0 < low <= high <= 1 and self.gradient >= 1 and (self.group is None or self.group >= 1)):
             raise GeogridError(
                 "expected share in (0, 1] from small to large, gradient and group from 1 up, got "
                 f"{self.share}, {self.gradient}, {self.group}"
@@ -71,10 +71,11 @@ class SampledPairs:
         source: of whole pairs.
         config: how often, and what part.
         seed: of the draw.
+        batch: the group where the configuration says None.
     """
 
-    def __init__(self, source: PairSource, config: SamplingConfig, seed: int) -> None:
-        self.source, self.config, self.seed = source, config, seed
+    def __init__(self, source: PairSource, config: SamplingConfig, seed: int, batch: int = 1) -> None:
+        self.source, self.config, self.seed, self.group = source, config, seed, config.group or batch
 
     @property
     def num_pairs(self) -> int | None:
@@ -84,7 +85,7 @@ class SampledPairs:
     def draw(self, number: int) -> PairBatch:
         """The pair of a number."""
         pair, config = self.source.draw(number), self.config
-        chance, which = torch.rand(2, generator=generator_of(self.seed, SAMPLING, 0, number // config.group)).tolist()
+        chance, which = torch.rand(2, generator=generator_of(self.seed, SAMPLING, 0, number // self.group)).tolist()
         if chance < config.probability:
             return sampled_pair(pair, config, generator_of(self.seed, SAMPLING, 1, number))
         if chance < config.probability + config.resampled:

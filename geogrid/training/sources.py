@@ -44,18 +44,19 @@ class DataConfig:
             raise GeogridError(f"expected exactly one of {', '.join(names)}, got {' and '.join(given) or 'none'}")
 
 
-def make_source(config: DataConfig, seed: int) -> PairSource:
+def make_source(config: DataConfig, seed: int, batch: int = 1) -> PairSource:
     """The pairs that a configuration describes.
 
     Args:
         config: which kind, and its settings.
         seed: of everything random about them.
+        batch: pairs of a step, on all devices together, for a sampling without a group of its own.
 
     Raises:
         GeogridError: naming the file that cannot be used.
     """
     source = _whole(config, seed)
-    return source if config.sampling is None else SampledPairs(source, config.sampling, seed)
+    return source if config.sampling is None else SampledPairs(source, config.sampling, seed, batch)
 
 
 def _whole(config: DataConfig, seed: int) -> PairSource:

@@ -147,7 +147,7 @@ def test_settings_in_the_folder_are_complete(whole: tuple[Path, Losses]) -> None
 
 
 def test_lattices_and_scattered_parts_take_turns_in_one_training(tmp_path: Path) -> None:
-    sampling = "data.sampling={probability: 0.5, share: [0.3, 0.9], gradient: 3.0, group: 2}"
+    sampling = "data.sampling={probability: 0.5, share: [0.3, 0.9], gradient: 3.0, group: null}"
     losses = Losses()
     train(tiny("steps=4", "val_interval=4", "batch=2", sampling), tmp_path, quiet=True, callbacks=[losses])
     assert "sampling" in (tmp_path / "config.yaml").read_text()

@@ -218,9 +218,10 @@ def test_sampled_pairs_are_parts_of_the_whole_ones_with_all_that_is_known() -> N
         assert part.fixed.num_points != part.moving.num_points, "each image a part of its own"
 
 
-def test_groups_are_sampled_together_and_as_often_as_asked() -> None:
-    config = DataConfig(mnist=DigitsConfig(), sampling=SamplingConfig(0.3, (0.5, 0.5), group=4))
-    source = make_source(config, 0)
+@pytest.mark.parametrize(("group", "batch"), [(4, 16), (None, 4)])
+def test_groups_are_sampled_together_and_as_often_as_asked(group: int | None, batch: int) -> None:
+    config = DataConfig(mnist=DigitsConfig(), sampling=SamplingConfig(0.3, (0.5, 0.5), group=group))
+    source = make_source(config, 0, batch)
     whole = [source.draw(number).fixed.is_lattice for number in range(240)]
     assert all(len(set(whole[start : start + 4])) == 1 for start in range(0, 240, 4))
     assert 0.15 < 1 - sum(whole) / 240 < 0.45
