@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -67,14 +69,12 @@ def sample_scattered(cloud: PointCloud, points: Tensor, batch: Tensor) -> tuple[
     share = cloud.measure.to(points.dtype) / width.prod(1)
     given = cloud.x, place / unit, width / unit, share
     step = max(1, CHUNK_BYTES // (40 * max(1, near.k) * width.element_size()))
+    again = partial(checkpoint, _read, use_reentrant=False, preserve_rng_state=False)
+    read = _read if len(points) <= step else again
     parts = []
     for start in range(0, len(points), step):
         rows = slice(start, start + step)
-        asked = query[rows] / unit, near.index[rows], near.mask[rows]
-        if len(points) <= step:
-            parts.append(_read(*given, *asked))
-        else:
-            parts.append(checkpoint(_read, *given, *asked, use_reentrant=False, preserve_rng_state=False))
+        parts.append(read(*given, query[rows] / unit, near.index[rows], near.mask[rows]))
     values, seen = (torch.cat(part) for part in zip(*parts, strict=True))
     return values + (1 - seen)[:, None].to(values.dtype) * mean[batch].to(values.dtype), seen
 

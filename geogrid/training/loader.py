@@ -84,10 +84,11 @@ class PairData(LightningDataModule):
 
     def __init__(self, config: TrainingConfig) -> None:
         super().__init__()
-        self.config, other = config, config.validation
+        self.config, self.validation = config, None
         batch = config.batch * config.devices * config.nodes
         self.training = make_source(config.data, config.seed, batch)
-        self.validation = None if other is None else make_source(other, config.seed + VALIDATION, batch)
+        if config.validation is not None:
+            self.validation = make_source(config.validation, config.seed + VALIDATION, batch)
 
     def train_dataloader(self) -> DataLoader[PairBatch]:
         """All passes of the training that are left, as one epoch."""

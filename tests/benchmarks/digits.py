@@ -1,6 +1,6 @@
 """What the models learn on handwritten digits, and what their weights are worth on other samplings.
 
-    python -m tests.benchmarks.digits --alone-steps 2000 --variant-steps 300 --seeds 3 [--workers 2]
+    python -m tests.benchmarks.digits [--steps N] [--alone-steps N] [--variant-steps N] [--seeds N] [--workers N]
 
 The preset is trained as ``examples/register_digits.py`` does it, on two processes. Everything else learns from images alone,
 each training in a process of one thread; ``--workers`` run side by side.
@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from examples import register_digits
 from geogrid.data import Digits, mnist, same_digit_pairs
 from geogrid.graph import Level, inherit_displacement, random_subset
 from geogrid.losses import TrajectoryLoss
@@ -52,6 +53,7 @@ SAMPLINGS: dict[str, Callable[[PointCloud, int], PointCloud]] = {
 }
 ALLOWED_LOSS = {"28x14": 0.03, "56x56": 0.01, "50 % scattered": 0.04}
 PRESET, SHIPPED = "the preset", "shipped weights"
+ALONE_STEPS, VARIANT_STEPS, SEEDS = 2000, 300, 3
 FOLDING_ALONE = 1.5
 """Weight of folds where models learn from images alone; the preset's is balanced by its Dice term."""
 ASKED_DICE, ASKED_FOLDING, ASKED_SHARE = 0.97, 0.05, 1 / 3
@@ -59,22 +61,17 @@ ASKED_DICE, ASKED_FOLDING, ASKED_SHARE = 0.97, 0.05, 1 / 3
 
 def run(variant: str, steps: int, seed: int, pairs: int, samplings: bool) -> dict[str, Any]:
     """Trains a variant and measures it on the test digits."""
-    sys.path.insert(0, str(ROOT))
-    from examples.register_digits import evaluate
-
     torch.set_num_threads(1)
     digits = mnist()
     start = time.perf_counter()
     model = train_preset(steps, seed) if variant == PRESET else train(variant, digits.train, steps, seed)
     found = {"variant": variant, "steps": steps, "seed": seed, "training s": time.perf_counter() - start}
-    found |= {"parameters": sum(p.numel() for p in model.parameters())} | evaluate(model, digits.test, pairs)
+    found |= {"parameters": sum(p.numel() for p in model.parameters())} | register_digits.evaluate(model, digits.test, pairs)
     return found | ({"samplings": compare_samplings(model, digits.test)} if samplings else {})
 
 
 def train_preset(steps: int, seed: int) -> nn.Module:
     """What the example trains: ``geogrid train --config mnist`` on two processes."""
-    from examples import register_digits
-
     with tempfile.TemporaryDirectory() as folder:
         return register_digits.train(Path(folder) / "training", steps, seed)
 
@@ -140,15 +137,23 @@ def _dice(fixed: PointCloud, moving: PointCloud, displacement: Tensor) -> float:
     return float((2 * sums[0] / (sums[1] + sums[2])).mean())
 
 
-def section(steps: int, alone_steps: int, variant_steps: int, seeds: int, pairs: int = 500, workers: int = 2) -> str:
-    """The tables of the page."""
-    presets_found = [_process(PRESET, steps, seed, True, pairs) for seed in range(seeds)]
+def section(
+    steps: int | None = None,
+    alone_steps: int = ALONE_STEPS,
+    variant_steps: int = VARIANT_STEPS,
+    seeds: int = SEEDS,
+    pairs: int = 500,
+    workers: int = 2,
+) -> str:
+    """The tables of the page; ``steps`` are those of the preset by default."""
+    steps = read_config("mnist").steps if steps is None else steps
+    preset = [_process(PRESET, steps, seed, True, pairs) for seed in range(seeds)]
     jobs = [("GeoReg", alone_steps, 0, True), ("voxel U-Net", alone_steps, 0, True)]
     jobs += [(name, variant_steps, seed, False) for name in VARIANTS for seed in range(seeds)]
     with ThreadPoolExecutor(workers) as pool:
         found = list(pool.map(lambda job: _process(*job, pairs), jobs))
-    samplings = _samplings([*presets_found, *found[:2], _shipped()])
-    parts = [f"## {TITLE}", _explanation(pairs), *_main(presets_found), ALONE, *_main(found[:1])[:1], *_variants(found[2:])]
+    samplings = _samplings([*preset, *found[:2], _shipped()])
+    parts = [f"## {TITLE}", _explanation(pairs), *_main(preset), ALONE, *_main(found[:1])[:1], *_variants(found[2:])]
     return "\n\n".join([*parts, *samplings])
 
 
@@ -174,8 +179,8 @@ def _explanation(pairs: int) -> str:
 
 
 ALONE = (
-    "From images alone: mean squared error, a weight of 1.5 on folds, whole digits of 28 x 28 pixels only, otherwise as the "
-    "preset; one thread."
+    f"From images alone: mean squared error, a weight of {FOLDING_ALONE} on folds, whole digits of 28 x 28 pixels only, "
+    "otherwise as the preset; one thread."
 )
 
 
@@ -249,10 +254,10 @@ def main() -> None:
     """A job of :func:`section`, or the whole section."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--job", help=argparse.SUPPRESS)
-    parser.add_argument("--steps", type=int, default=read_config("mnist").steps, help="of the preset")
-    parser.add_argument("--alone-steps", type=int, default=2000, help="of the full training on images alone")
-    parser.add_argument("--variant-steps", type=int, default=300)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="of the preset, in place of its own")
+    parser.add_argument("--alone-steps", type=int, default=ALONE_STEPS, help="of the full training on images alone")
+    parser.add_argument("--variant-steps", type=int, default=VARIANT_STEPS)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     if args.job:

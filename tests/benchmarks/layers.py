@@ -37,7 +37,7 @@ SECTIONS: dict[str, Callable[[int], str]] = {
     "sampling": lambda threads: sampling.section(10),
     "density": lambda threads: density.section(10),
     "models": models.section,
-    "digits": lambda threads: digits.section(2000, 300, 3, workers=threads),
+    "digits": lambda threads: digits.section(workers=threads),
     "ablation": lambda threads: ablation.section(250, 3, threads),
     "worlds": lambda threads: sampled_worlds.section(),
     "points": lambda threads: points.section(),
