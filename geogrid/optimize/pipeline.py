@@ -87,9 +87,10 @@ def optimize_pair(
     model makes one more start by a search of its own (:func:`geogrid.optimize.register_learned`), where these two end at
     different places (``config.learned.doubt``) and where there is one of them only.
 
-    After the start, what the other image shows in thick slices is averaged across slices as thick, and the moving image's own
-    slices are split to the finest scale, or to the spacing within them (:mod:`geogrid.spatial.slices`). The iterations at the
-    finest level grow with the square root of the number of parts. Nothing changes for images of even voxels.
+    After the affine start, what the other image shows in thick slices is averaged across slices as thick, and the moving
+    image's own slices are split to the finest scale, or to the spacing within them (:mod:`geogrid.spatial.slices`); so a model
+    sees them, too. The iterations at the finest level grow with the square root of the number of parts. Nothing changes for
+    images of even voxels.
 
     Args:
         fixed: intensities scaled to [0, 1] (:func:`geogrid.spatial.intensity.scale_intensities`).
@@ -120,7 +121,7 @@ def optimize_pair(
         assert model is not None
         progress("learned start", 0.2)
         brief = replace(config.learned, carried=())
-        starts["learned"] = register_learned(model, fixed, moving, config.similarity, fixed_weight, brief)
+        starts["learned"] = register_learned(model, *seen, config.similarity, fixed_weight, brief)
         contest = _coarse_levels(*seen, weights, scale, starts, config, part_of(progress, 0.2, 0.05))
     wary = config.similarity in ("mind", "edges") and (is_cut(fixed) or is_cut(moving))
     best = best_start(contest.losses, CLEARLY if wary else 1.0)
@@ -142,17 +143,20 @@ def answer_pair(
 ) -> Solution:
     """What a model makes of a pair alone (:func:`geogrid.optimize.register_learned`), without any optimisation.
 
+    Thick slices are shown to it as :func:`optimize_pair` compares them.
+
     Args:
         model: trained, of one feature per point, on the device of the images.
         fixed: intensities scaled to [0, 1] (:func:`geogrid.spatial.intensity.scale_intensities`).
         moving: likewise.
-        config: settings, of which ``similarity`` and ``learned`` count.
+        config: settings, of which ``similarity``, ``scale`` (of thick slices alone) and ``learned`` count.
         fixed_weight: weight in [0, 1] of each fixed point (a mask), by which answers are compared; default 1.
     """
     config = config or OptimizeConfig()
     if config.similarity != "lncc":
         fixed, moving = on_dark_background(fixed, fixed_weight), on_dark_background(moving)
-    found = register_learned(model, fixed, moving, config.similarity, fixed_weight, config.learned)
+    seen = _comparable(fixed, moving, config.scale or finest_scale(fixed.grid, moving.grid))
+    found = register_learned(model, *seen, config.similarity, fixed_weight, config.learned)
     return Solution(found, [], fixed.grid, "learned", {})
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from geogrid.optimize.pipeline import OptimizeConfig, _comparable, _for_slices, optimize_pair
+from geogrid.models import GeoReg, load_weights
+from geogrid.optimize.pipeline import OptimizeConfig, _comparable, _for_slices, answer_pair, optimize_pair
 from geogrid.spatial import Image
 from geogrid.spatial.pyramid import pool_values
 from tests.optimize.cases import errors_mm, on_grid
@@ -32,6 +33,11 @@ def _error(fixed: Image, moving: Image, wave: Wave, config: OptimizeConfig = TRU
     return float(errors_mm(solution.trajectory.transform(solution.domain), wave, fixed.grid).mean())
 
 
+def _answer_error(model: GeoReg, fixed: Image, moving: Image, wave: Wave) -> float:
+    solution = answer_pair(model, fixed, moving, TRUST)
+    return float(errors_mm(solution.trajectory.transform(solution.domain), wave, fixed.grid).mean())
+
+
 def test_images_of_even_voxels_and_their_settings_stay():
     fixed, moving, _ = _problem()
     seen = _comparable(fixed, moving, 4.5)
@@ -47,6 +53,16 @@ def test_an_image_seen_through_the_slices_of_the_other_is_placed_better(side: st
     found = _error(*pair, wave)
     monkeypatch.setattr("geogrid.optimize.pipeline._comparable", lambda fixed, moving, scale: (fixed, moving))
     assert found < 0.9 * _error(*pair, wave)
+
+
+@pytest.mark.parametrize("side", ["fixed", "moving"])
+def test_a_model_is_shown_the_other_image_seen_through_the_slices(side: str, monkeypatch: pytest.MonkeyPatch):
+    fixed, moving, wave = _problem()
+    pair = (_thick(fixed), moving) if side == "fixed" else (fixed, _thick(moving))
+    model = load_weights("synth-3d")
+    found = _answer_error(model, *pair, wave)
+    monkeypatch.setattr("geogrid.optimize.pipeline._comparable", lambda fixed, moving, scale: (fixed, moving))
+    assert found < _answer_error(model, *pair, wave)
 
 
 def test_thick_slices_get_more_iterations():
