@@ -16,9 +16,11 @@ import pytest
 import geogrid
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
-PACKAGES = ["geogrid", *sorted(f"geogrid.{m.name}" for m in pkgutil.iter_modules(geogrid.__path__) if m.ispkg)]
-MODULES = [*PACKAGES, "geogrid.errors"]
 WITHOUT_MODULE = {"index", "cli"}
+"""Pages that list no names: the first, and the command line, which is written from its commands."""
+NAMES = sorted(m.name for m in pkgutil.iter_modules(geogrid.__path__) if m.ispkg and m.name not in WITHOUT_MODULE)
+PACKAGES = ["geogrid", *(f"geogrid.{name}" for name in NAMES)]
+MODULES = [*PACKAGES, "geogrid.errors"]
 WRITTEN_BY_PYG = {"propagate", "collect", "edge_updater", "edge_collect"}  # into a layer's class, when the first one is made
 
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 import geogrid
 from geogrid.data import read_pair
-from geogrid.registration import Registration
+from geogrid.results import Registration
 from geogrid.spatial import Grid
-from geogrid.transforms import AffineTransform
+from geogrid.transforms import AffineTransform, jacobian_determinant
 from tests.data.runs import tree
 from tests.data.scenes import LIA, Map, centred_grid, head, head_labels, marked_head, markers, render, save_nifti
 from tests.io.cases import make_affine, orientations, refused, restore
@@ -268,6 +268,17 @@ def test_what_a_mask_excludes_does_not_matter(side: str) -> None:
     content = (found[0].pair.fixed.image.data.reshape(-1) > 20) & inside
     assert content.sum() > 100
     assert (found[0].transform(points) - SHIFT_2D(points)).norm(dim=1)[content].mean() < 0.8
+
+
+def test_effort_finds_a_better_match_and_smoothness_a_smoother_map() -> None:
+    arrays = pair_of(waves, 2, big_head, big_grids(2))
+    plain, long, stiff = (register(*arrays, affine="none", **o) for o in ({}, {"effort": 4.0}, {"smoothness": 10.0}))
+    assert len(long.history) > len(plain.history)
+    assert long.history[-1].loss < plain.history[-1].loss
+    assert jacobian_determinant(stiff.transform).std() < 0.8 * jacobian_determinant(plain.transform).std()
+    assert [(r.metrics["parameters"]["effort"], r.metrics["parameters"]["smoothness"]) for r in (plain, long, stiff)] == [
+        (1.0, 1.0), (4.0, 1.0), (1.0, 10.0)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["none", "rigid", "affine"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -46,6 +46,10 @@ class ObjectiveConfig:
     folding: float = 30.0
     folding_margin: float = 0.3
     level_weights: tuple[float, ...] = ()
+
+    def smoother(self, factor: float) -> ObjectiveConfig:
+        """These settings with ``factor`` times the weights of ``diffusion`` and ``bending``."""
+        return replace(self, diffusion=factor * self.diffusion, bending=factor * self.bending)
 
     def weight(self, level: int) -> float:
         """The weight of a level's steps."""

@@ -40,6 +40,15 @@ class InstanceConfig:
     patience: int = 8
     tolerance: float = 2e-4
 
+    def with_effort(self, factor: float) -> InstanceConfig:
+        """These settings with ``factor`` times the iterations, at least one.
+
+        Example:
+            >>> InstanceConfig(iterations=(10, 20)).with_effort(4).iterations
+            (40, 80)
+        """
+        return replace(self, iterations=tuple(max(1, round(factor * count)) for count in self.iterations))
+
     def of_level(self, values: Sequence[float], level: int) -> float:
         """The entry for a level."""
         return values[min(level, len(values) - 1)]

@@ -28,8 +28,6 @@ sys.path.insert(0, str(ROOT))
 
 import geogrid  # noqa: E402
 from geogrid.io import ImageFile, PointTable, Storage, as_image_file, read_labels  # noqa: E402
-from geogrid.losses import ObjectiveConfig  # noqa: E402
-from geogrid.optimize.pipeline import OptimizeConfig  # noqa: E402
 from geogrid.spatial import Image  # noqa: E402
 from geogrid.spatial.pyramid import pool_values  # noqa: E402
 from geogrid.transforms import AffineTransform, Transform, warp_labels  # noqa: E402
@@ -44,21 +42,20 @@ NOTE = (
     "`geogrid.register` with its defaults. *moving 2*, *both 4*: that many voxels averaged along one axis; *25 %*: a random "
     "quarter of the voxels of both, as positions with intensities. The labels stay whole. *s*: CPU seconds of a call with its "
     'metrics. *headers*: `affine="none"`, for headers that are trusted; *stiff*: ten '
-    "times the smoothness at the finest level."
+    "times the smoothness."
 )
 KEPT = 0.25
 SLAB_AXIS, HEAD_AXIS = 0, 2
 FALLS = {"moving 2": 0.01, "moving 4": 0.02, "both 2": 0.01, "both 4": 0.02, "both 25 %": 0.03}
 VARIANTS = ("whole", *FALLS)
 PROSTATES = (*(("train", k) for k in range(8)), ("test", 25), ("test", 26))
-STIFF = OptimizeConfig(objective=ObjectiveConfig(diffusion=0.5))
 SETTINGS: dict[str, dict[str, Any]] = {
     "mind": {"similarity": "mind"},
     "nmi": {"similarity": "nmi"},
     "edges": {"similarity": "edges"},
     "edges, headers": {"similarity": "edges", "affine": "none"},
     "mind, headers": {"similarity": "mind", "affine": "none"},
-    "mind, headers, stiff": {"similarity": "mind", "affine": "none", "config": STIFF},
+    "mind, headers, stiff": {"similarity": "mind", "affine": "none", "smoothness": 10.0},
 }
 Judge = Callable[[Transform], float]
 
