@@ -98,7 +98,7 @@ def register_affine(
     level = _Level(fixed, moving, weight, scale, config, similarity, wide=True)
     cut = is_cut(fixed) or is_cut(moving)
     with threads_for(level.num_points):
-        best = identity if kind == "auto" and cut else _search(level, config)
+        best = identity if kind == "auto" and cut else _search(level, config, kind == "rigid")
     history: list[HistoryEntry] = []
     for number, (share, iterations) in enumerate(zip(config.scales, config.iterations, strict=True)):
         if number:
@@ -216,13 +216,17 @@ def _motion(turn: Tensor, shift: Tensor, stretch: Tensor, center: Tensor) -> Ten
     )
 
 
-def _search(level: _Level, config: AffineConfig) -> AffineTransform:
-    """The best of the starts at the coarsest scale: all are ranked, a few get some rigid steps, the best two of these more."""
+def _search(level: _Level, config: AffineConfig, rigid: bool) -> AffineTransform:
+    """The best of the starts at the coarsest scale: all are ranked, a few are followed for some steps, the best two for more.
+
+    The headers and the centres without a turn are always among the few: where stretch has to be found, a wrong turn may look
+    better before it is.
+    """
     starts = _starts(level.fixed, level.moving, config.angles)
-    ranked = sorted(starts, key=level.loss_of)[: config.num_starts]
+    ranked = [*starts[:2], *sorted(starts[2:], key=level.loss_of)[: config.num_starts]]
     first, more = config.search_iterations
-    tried = sorted((level.optimize(start, True, first) for start in [starts[0], *ranked]), key=level.loss_of)
-    return min((level.optimize(start, True, more) for start in tried[:2]), key=level.loss_of)
+    tried = sorted((level.optimize(start, rigid, first) for start in ranked), key=level.loss_of)
+    return min((level.optimize(start, rigid, more) for start in tried[:2]), key=level.loss_of)
 
 
 def _starts(fixed: Image, moving: Image, angles: tuple[float, ...]) -> list[AffineTransform]:

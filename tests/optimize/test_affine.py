@@ -8,6 +8,7 @@ import torch
 from geogrid.losses.similarity import Similarity
 from geogrid.optimize import AffineConfig, register_affine
 from geogrid.optimize.pipeline import CLEARLY, OptimizeConfig, best_start, optimize_pair
+from geogrid.optimize.starts import rotation as rotation_of_vector
 from geogrid.spatial import Image
 from geogrid.spatial.cut import is_cut
 from geogrid.transforms import AffineTransform
@@ -52,6 +53,17 @@ def test_stretch_is_found_as_no_rigid_map_could(dim: int):
     assert errors_mm(found, true, fixed.grid).max() < 4
     nearest_rigid = homogeneous(rotation(CASES[dim][0][0]), CASES[dim][0][1])
     assert errors_mm(AffineTransform(nearest_rigid), true, fixed.grid).max() > 4
+
+
+@pytest.mark.parametrize("seed", [3, 5, 9])
+def test_a_wrong_turn_does_not_win_before_the_stretch_is_found(seed: int):
+    """Longer by 1.4 along one of three oblique axes, shorter by as much along another."""
+    generator = torch.Generator().manual_seed(seed)
+    axes = rotation_of_vector(0.6 * torch.randn(3, generator=generator, dtype=torch.float64), 3)
+    stretch = torch.tensor([1.4, 1.0, 1 / 1.4], dtype=torch.float64)[torch.randperm(3, generator=generator)]
+    true = AffineTransform(homogeneous(axes @ torch.diag(stretch) @ axes.T, (5.0, -4.0, 3.0)))
+    fixed, moving = affine_pair(true, size=36, spacing=5.0)
+    assert errors_mm(register_affine(fixed, moving)[0], true, fixed.grid).mean() < 1
 
 
 def test_auto_is_affine_and_none_trusts_the_headers():
