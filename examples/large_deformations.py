@@ -113,7 +113,7 @@ def arguments() -> argparse.Namespace:
     options.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     options.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     options.add_argument("--programs", nargs="*", choices=PEER_PACKAGES, default=list(PEER_PACKAGES), help="beside geogrid")
-    options.add_argument("--models", nargs="*", default=[], help="names or files of weights, each alone and as a start")
+    options.add_argument("--models", nargs="*", default=[], help="names or files of weights, alone and as a start; or none")
     options.add_argument("--peer-python", default=sys.executable, help="interpreter in which SyN and greedy are looked for")
     options.add_argument("--seed", type=int, default=0, help="of the deformations and the noise")
     options.add_argument("--out", type=Path, help="JSON file for the figures")
@@ -138,11 +138,12 @@ def make_problem(moving: Image, labels: Image, config: DeformationConfig, seed: 
 
 
 def own_programs(models: list[str]) -> dict[str, Callable[[Problem], Transform]]:
-    """Registration with the classical start, and for each model its answer alone and the registration with it as a start."""
-    programs: dict[str, Callable[[Problem], Transform]] = {"geogrid": lambda problem: registered(problem, "none")}
+    """Registration with the defaults, and for each model its answer alone and the registration with it as a start."""
+    programs: dict[str, Callable[[Problem], Transform]] = {"geogrid": lambda problem: registered(problem, "auto")}
     for model in models:
         name = Path(model).stem
-        programs[f"{name} alone"] = lambda problem, model=model: alone(problem, model)
+        if model != "none":
+            programs[f"{name} alone"] = lambda problem, model=model: alone(problem, model)
         programs[f"geogrid, {name}"] = lambda problem, model=model: registered(problem, model)
     return programs
 
