@@ -71,7 +71,7 @@ class PointsConfig:
     control_points: int = 350
     widths: tuple[float, ...] = (0.2, 0.4, 0.8)
     amplitudes: tuple[float, ...] = (0.025, 0.06, 0.12)
-    closing_points: int = 700
+    closing_points: int = 1000
     closing_widths: tuple[float, ...] = (0.07, 0.15, 0.3, 0.6)
     closing_amplitudes: tuple[float, ...] = (0.008, 0.02, 0.05, 0.12)
     voting: Voting = "learned"
