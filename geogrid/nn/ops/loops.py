@@ -10,6 +10,9 @@ import numpy as np
 from numba import njit
 
 _MATH = {"contract", "reassoc", "nsz", "arcp"}
+APART = 64
+"""Numbers between scratch arrays. A vectorised loop that writes to one within its width (256 bytes with AVX-512) behind another that
+it reads takes a slow way with other rounding, and then the last bit would depend on where memory was free."""
 
 
 @njit(nogil=True, cache=True, fastmath=_MATH)
@@ -85,8 +88,9 @@ def attend(
     k, knots, dim, dtype = index.shape[1], cost.shape[2], place_query.shape[1], asks.dtype
     summed = rows.shape[2] - sums.shape[2]
     context, column = np.empty(k, np.uintp), np.empty(k, np.uintp)
-    taper, logit, share = np.empty(k, dtype), np.empty(k, dtype), np.empty(k, dtype)
-    mass, reached = np.empty((k, max(knots, 1)), dtype), np.empty(knots, dtype)
+    scratch = np.empty((3, k + APART), dtype)
+    taper, logit, share = scratch[0], scratch[1], scratch[2]
+    mass, reached = np.empty((k, max(knots, 1)), dtype), np.empty(APART + knots, dtype)[APART:]
     for i in range(first, last):
         count, total = edges_of_query(
             i, index, mask, place_query, place_context, measure, per_radius, per_width, rim_slope, context, column, taper, mass
@@ -134,8 +138,9 @@ def gradients_of_queries(
     """
     k, knots, dim, dtype = index.shape[1], on_cost.shape[2], place_query.shape[1], asks.dtype
     context, column = np.empty(k, np.uintp), np.empty(k, np.uintp)
-    taper, logit, share = np.empty(k, dtype), np.empty(k, dtype), np.empty(k, dtype)
-    mass, on_knot, on_share = np.empty((k, max(knots, 1)), dtype), np.empty(knots, dtype), np.empty(k, dtype)
+    scratch = np.empty((4, k + APART), dtype)
+    taper, logit, share, on_share = scratch[0], scratch[1], scratch[2], scratch[3]
+    mass, on_knot = np.empty((k, max(knots, 1)), dtype), np.empty(APART + knots, dtype)[APART:]
     summed, unwaved = rows.shape[2] - on_sums.shape[2], asks.shape[2] - waved.shape[2]
     for i in range(first, last):
         count, total = edges_of_query(
