@@ -11,8 +11,8 @@ from numba import njit
 
 _MATH = {"contract", "reassoc", "nsz", "arcp"}
 APART = 64
-"""Numbers between scratch arrays. A vectorised loop that writes to one within its width (256 bytes with AVX-512) behind another that
-it reads takes a slow way with other rounding, and then the last bit would depend on where memory was free."""
+"""Numbers between scratch arrays. A vectorised loop that writes closer than its width (256 bytes with AVX-512) behind what it
+reads takes a slow way, which rounds otherwise: the last bit would depend on where memory was free."""
 
 
 @njit(nogil=True, cache=True, fastmath=_MATH)
