@@ -90,7 +90,7 @@ def register(
         optimize: False gives the answer of the model alone: in a few seconds whatever the resolution, and less exact. The
             ``affine`` start, ``resolution``, ``effort``, ``smoothness`` and masks of the moving image then do not count.
         resolution: finest scale in mm; default the coarser of the two in-plane spacings.
-        effort: factor of the iterations of the deformable stage. 4 takes about twice the time and is more exact.
+        effort: factor of the iterations of the deformable stage. 4 takes two to two and a half times as long and is more exact.
         smoothness: factor of the weights that keep the deformation smooth.
         device: ``auto``, ``cpu`` or ``cuda``.
         seed: of all that is random; today's optimisation draws nothing, so it is only recorded.

@@ -41,7 +41,11 @@ from geogrid.cli.options import COORDINATES, IMAGE, NAN_OUTSIDE, OVERWRITE
 @click.option("--optimize/--no-optimize", default=True, help="Without: the model's answer alone; fast and less exact.")
 @click.option("--resolution", type=float, metavar="MM", help="Finest scale; default the coarser of the in-plane spacings.")
 @click.option(
-    "--effort", type=float, default=1.0, show_default=True, help="Times the iterations; 4: twice the time, more exact."
+    "--effort",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Times the iterations; 4: over twice the time, more exact.",
 )
 @click.option("--smoothness", type=float, default=1.0, show_default=True, help="Times the stiffness of the deformation.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)

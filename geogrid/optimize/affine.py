@@ -39,7 +39,7 @@ class AffineConfig:
         iterations: L-BFGS iterations at each of these scales.
         max_points: the finest scale is coarsened until the fixed image has no more points than this.
         angles: turns in degrees, both ways about each axis, from which the search starts.
-        num_starts: how many of them are followed by optimisation.
+        num_starts: how many turned starts are followed by optimisation, besides the headers and the centres without a turn.
         search_iterations: L-BFGS iterations from each of them, and further ones from the best two.
         tolerance: an optimisation ends when an iteration lowers the loss, which lies between -1 and 0, by less; single
             precision allows no finer one.
